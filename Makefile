@@ -1,0 +1,45 @@
+# Every target makes its own virtual environment; needed are make, Python 3.10 or newer, and a package index.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types clean
+
+help: ## print this help
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(READY) ## watch a client update from real repositories, and refuse tampered ones
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## check types in the source, the examples and the documentation
+	$(BIN)/mypy src tools $(wildcard examples)
+	$(BIN)/python tools/doc_blocks.py
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests tools $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is as new as the last whole set-up: a changed pyproject.toml, or a set-up that failed, begins anew.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $(PYTHON) is not Python 3.10 or newer" >&2; \
+	  echo "hint: name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "error: $(PYTHON) cannot make a virtual environment: it lacks ensurepip or venv" >&2; \
+	  echo "hint: on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --editable '.[test,lint]'
+	@touch $@
