@@ -1,0 +1,1 @@
+"""Bytes to typed metadata and back: see :mod:`tuf.api.metadata`."""
