@@ -14,6 +14,8 @@ from tuf.api.serialization import DeserializationError
 
 V = TypeVar("V")
 
+_MAX = (1 << 63) - 1
+
 # The shapes that nearly all entries have. Their fields stand in canonical order, so that what is
 # encoded from them is canonical. Entries of other shapes take the slow way, with the same result.
 
@@ -37,7 +39,7 @@ class TargetShape(
 
     custom: Any = UNSET
     hashes: Hashes
-    length: Annotated[int, Meta(ge=0)]
+    length: Annotated[int, Meta(ge=0, le=_MAX)]
 
 
 class MetaShape(
@@ -51,8 +53,8 @@ class MetaShape(
     """An entry of a snapshot."""
 
     hashes: Hashes | UnsetType = UNSET
-    length: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
-    version: Annotated[int, Meta(ge=1)]
+    length: Annotated[int, Meta(ge=0, le=_MAX)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=_MAX)]
 
 
 class Entries(dict[str, V], _json.Encodable, Generic[V]):
@@ -91,20 +93,21 @@ class Entries(dict[str, V], _json.Encodable, Generic[V]):
         size = 0
         # Whether the received bytes of the entries are canonical.
         self._canonical = True
-        for names, raws in zip(
+        for chunk, raws in zip(
             _json.chunks(list(entries), self._CHUNK),
             _json.chunks(list(entries.values()), self._CHUNK),
             strict=True,
         ):
             together = b"[" + b",".join(raws) + b"]"
-            self._canonical &= self._validate(names, raws, together)
+            self._canonical &= self._validate(chunk, raws, together)
             size += len(together) - 1 - len(raws)
         # The received bytes of the whole, while they are canonical and nothing can have changed.
         self._whole: Raw | None = None
-        if self._canonical and (encoded_names := _json.encoded_names(list(entries))):
-            # The names are in order. Between names and entries are only colons and commas?
-            if memoryview(received).nbytes == len(encoded_names) + len(entries) + size:
-                self._whole = received
+        names = _json.encoded_names(list(entries)) if self._canonical else None
+        # Names are in order if they could be encoded. If nothing but colons and commas stands
+        # between names and entries, the lengths add up.
+        if names is not None and memoryview(received).nbytes == len(names) + len(entries) + size:
+            self._whole = received
 
     def _validate(self, names: list[str], raws: list[Raw], together: bytes) -> bool:
         """Refuse entries that are not valid; tell whether their bytes are canonical."""
@@ -115,13 +118,14 @@ class Entries(dict[str, V], _json.Encodable, Generic[V]):
             for name, raw in zip(names, raws, strict=True):
                 self._made(name, raw)
             return False
+        customs = []
+        if b"custom" in together or b"\\" in together:
+            customs = [getattr(shape, "custom", None) for shape in shapes]
+            _json.check_bounds(customs)
         return (
             b"\\" not in together
             and _json.encode_native(shapes, canonical=False) == together
-            and (
-                b'"custom"' not in together
-                or all(_json.in_order(getattr(shape, "custom", None)) for shape in shapes)
-            )
+            and all(map(_json.in_order, customs))
         )
 
     def _stored(self, name: str) -> Any:
@@ -159,12 +163,33 @@ class Entries(dict[str, V], _json.Encodable, Generic[V]):
 
         if self._canonical:
             return [v if type(v) is Raw else exactly(v) for v in stored]
-        try:
-            shapes = iter(self._shapes.decode(b"[" + b",".join(v for v in stored if type(v) is Raw) + b"]"))
-        except _json.DECODE_ERRORS:
+        shaped = self._shaped(stored)
+        if shaped is None:
             return map(exactly, stored)
-        shaped = ((v, next(shapes) if type(v) is Raw else None) for v in stored)
-        return [s if s and getattr(s, "custom", UNSET) is UNSET else exactly(v) for v, s in shaped]
+        return [
+            s if type(v) is Raw and getattr(s, "custom", UNSET) is UNSET else exactly(v)
+            for v, s in zip(stored, shaped, strict=True)
+        ]
+
+    def _shaped(self, stored: list[Any]) -> list[Any] | None:
+        """Entries that are still bytes in their expected shape; None if one has another."""
+        try:
+            raws = b",".join(v for v in stored if type(v) is Raw)
+            shapes = iter(self._shapes.decode(b"[" + raws + b"]"))
+        except _json.DECODE_ERRORS:
+            return None
+        return [next(shapes) if type(v) is Raw else v for v in stored]
+
+    def each(self, member: str) -> dict[str, Any]:
+        """One member of every entry, by name. What is still bytes stays bytes."""
+        found: dict[str, Any] = {}
+        for names in _json.chunks(list(self), self._CHUNK):
+            stored = [self._stored(name) for name in names]
+            made = self._shaped(stored)
+            if made is None:
+                made = [self._made(name, v) for name, v in zip(names, stored, strict=True)]
+            found.update((n, getattr(v, member)) for n, v in zip(names, made, strict=True))
+        return found
 
     # Whatever hands out a value that can be changed, or changes the mapping, comes through here.
 
@@ -242,7 +267,7 @@ def _through_objects(method: str) -> Callable[..., Any]:
     return call
 
 
-for _method in (
-    "items values popitem copy update __or__ __ror__ __ior__ __repr__"
-).split():
+for _method in ("items", "values", "popitem", "copy", "update"):
+    setattr(Entries, _method, _through_objects(_method))
+for _method in ("__or__", "__ror__", "__ior__", "__repr__"):
     setattr(Entries, _method, _through_objects(_method))

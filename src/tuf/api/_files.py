@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Protocol
 
 from tuf.api._record import Record, check_type
 from tuf.api.exceptions import LengthOrHashMismatchError
@@ -25,7 +25,17 @@ _ALGORITHMS = {
 _BLOCK = 1 << 20
 
 
-def new_hash(algorithm: str) -> hashlib._Hash:
+class Hash(Protocol):
+    """What hashlib's objects have in common."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next piece of content."""
+
+    def hexdigest(self) -> str:
+        """The digest of what was taken so far."""
+
+
+def new_hash(algorithm: str) -> Hash:
     """A hash object for an algorithm named in metadata.
 
     Raises:
@@ -57,7 +67,7 @@ class FileVerifier:
         self._length = length
         self._wanted = hashes
         self._found = 0
-        self._hashes: dict[str, hashlib._Hash] = {}
+        self._hashes: dict[str, Hash] = {}
         for algorithm in hashes or ():
             try:
                 self._hashes[algorithm] = new_hash(algorithm)
@@ -196,12 +206,12 @@ class MetaFile(BaseFile):
         Args:
             version: version of the metadata file.
             data: the content.
-            hash_algorithms: the hashes to compute; none given means sha256.
+            hash_algorithms: the hashes to compute.
 
         Raises:
-            ValueError: an algorithm is not known.
+            ValueError: an algorithm is not known, or none is given.
         """
-        length, hashes = _measure(data, hash_algorithms or ["sha256"])
+        length, hashes = _measure(data, hash_algorithms)
         return cls(version, length, hashes)
 
     def verify_length_and_hashes(self, data: bytes | IO[bytes]) -> None:
@@ -275,11 +285,11 @@ class TargetFile(BaseFile):
         Args:
             target_file_path: the target path.
             local_path: where the file is.
-            hash_algorithms: the hashes to compute; none given means sha256.
+            hash_algorithms: the hashes to compute; None means sha256.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: an algorithm is not known.
+            ValueError: an algorithm is not known, or the list is empty.
         """
         with open(local_path, "rb") as file:
             return cls.from_data(target_file_path, file, hash_algorithms)
@@ -296,12 +306,12 @@ class TargetFile(BaseFile):
         Args:
             target_file_path: the target path.
             data: the content.
-            hash_algorithms: the hashes to compute; none given means sha256.
+            hash_algorithms: the hashes to compute; None means sha256.
 
         Raises:
-            ValueError: an algorithm is not known.
+            ValueError: an algorithm is not known, or the list is empty.
         """
-        length, hashes = _measure(data, hash_algorithms or ["sha256"])
+        length, hashes = _measure(data, ["sha256"] if hash_algorithms is None else hash_algorithms)
         return cls(length, hashes, target_file_path)
 
     def verify_length_and_hashes(self, data: bytes | IO[bytes]) -> None:
@@ -313,6 +323,6 @@ class TargetFile(BaseFile):
         self._verify(f"target {self.path!r}", data)
 
     def get_prefixed_paths(self) -> list[str]:
-        """The URL path fragments that consistent snapshots give the target, one for each hash (6.2.1)."""
+        """The target's URL paths in consistent snapshots, one for each hash (6.2.1)."""
         directory, slash, name = self.path.rpartition("/")
         return [f"{directory}{slash}{digest}.{name}" for digest in self.hashes.values()]

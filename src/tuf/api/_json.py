@@ -1,4 +1,4 @@
-"""JSON: a strict parse, and the canonical form that signatures are made over.
+r"""JSON: a strict parse, and the canonical form that signatures are made over.
 
 The canonical form has object members sorted by code point, no white space, and only ``"`` and
 ``\\`` escaped in strings; it has no floating point numbers. Other control characters stand in
@@ -14,8 +14,12 @@ from msgspec import Raw
 
 from tuf.api.serialization import DeserializationError, SerializationError
 
-#: How deep :func:`canonical` and :func:`compact` follow nested values.
+#: How deep values may be nested.
 MAX_DEPTH = 128
+
+_INTEGERS = range(-(1 << 63), 1 << 64)
+# A number that may be longer than that, or something in a string that looks like one.
+_MAYBE_LONG = re.compile(rb"[-:,\[\s]\d{19}")
 
 
 def refuse_float(literal: str) -> Any:
@@ -44,9 +48,28 @@ def parse(data: Bytes, *, floats: bool = False) -> Any:
         DeserializationError: not such a value.
     """
     try:
-        return (_any if floats else _strict).decode(data)
+        value = (_any if floats else _strict).decode(data)
     except DECODE_ERRORS as e:
         raise DeserializationError(f"not valid JSON: {e}") from e
+    raw = bytes(data)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _MAYBE_LONG.search(raw):
+        check_bounds(value)
+    return value
+
+
+def check_bounds(value: Any, depth: int = 0) -> None:
+    """Refuse a parsed value that is nested too deep or has integers of more than 64 bits.
+
+    Raises:
+        DeserializationError: it is, or it has.
+    """
+    if isinstance(value, dict | list):
+        if depth >= MAX_DEPTH:
+            raise DeserializationError(f"nested deeper than {MAX_DEPTH} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            check_bounds(item, depth + 1)
+    elif isinstance(value, int) and value not in _INTEGERS:
+        raise DeserializationError("an integer has more than 64 bits")
 
 
 def members(data: Bytes, what: str) -> dict[str, Raw]:
@@ -177,13 +200,11 @@ def _check_names(value: dict[Any, Any]) -> None:
             raise SerializationError(f"member name {name!r:.50} is not a string")
 
 
-def in_order(value: Any, depth: int = 0) -> bool:
+def in_order(value: Any) -> bool:
     """Whether the members of all objects in a parsed value are in canonical order."""
-    if depth > MAX_DEPTH:
-        return False
     if isinstance(value, dict):
-        return _sorted(value) and all(in_order(item, depth + 1) for item in value.values())
-    return not isinstance(value, list) or all(in_order(item, depth + 1) for item in value)
+        return _sorted(value) and all(map(in_order, value.values()))
+    return not isinstance(value, list) or all(map(in_order, value))
 
 
 def _sorted(names: Iterable[str]) -> bool:

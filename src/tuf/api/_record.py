@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Record")
 
 
-class Record:
+class Record:  # noqa: PLW1641  # it can be changed, so it has no hash
     """A wire object whose members are the attributes named in ``_members``.
 
     A member whose value is None is left out on the wire, unless it was read as an explicit
@@ -20,6 +20,10 @@ class Record:
     _optional: ClassVar[tuple[str, ...]] = ()
     _nulls: frozenset[str] = frozenset()
     unrecognized_fields: dict[str, Any]
+
+    if TYPE_CHECKING:  # what the constructors have in common
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     @classmethod
     def _from_members(cls: type[R], source: dict[str, Any], **converted: Any) -> R:
@@ -34,12 +38,11 @@ class Record:
             TypeError, ValueError: a member is not valid.
         """
         check_type(source, dict, cls.__name__)
-        known: set[str] = {"_type", *cls._members}
         arguments = {name: source[name] for name in cls._members if name in source} | converted
         for name in cls._members:
             if name not in arguments and name not in cls._optional:
                 member(source, name, cls.__name__)
-        unknown = {name: value for name, value in source.items() if name not in known}
+        unknown = {name: value for name, value in source.items() if name not in cls._members}
         record = cls(**arguments, unrecognized_fields=unknown)
         record._nulls = frozenset(n for n in cls._optional if n in source and source[n] is None)
         return record
@@ -64,8 +67,6 @@ class Record:
         if not isinstance(other, type(self)) or not isinstance(self, type(other)):
             return False
         return all(a == b for a, b in zip(self._identity(), other._identity(), strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def plain(value: Any) -> Any:

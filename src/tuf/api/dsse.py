@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, Generic, cast
 
+from tuf.api import _json
 from tuf.api._keys import BaseSimpleEnvelope
+from tuf.api._record import check_type
 from tuf.api.metadata import (
+    MAX_SIGNATURES,
     SPECIFICATION_VERSION,
     TOP_LEVEL_ROLE_NAMES,
     BaseFile,
@@ -25,8 +28,6 @@ from tuf.api.metadata import (
     Timestamp,
     VerificationResult,
 )
-from tuf.api import _json
-from tuf.api.metadata import MAX_SIGNATURES
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.api.serialization.json import signed_from_bytes
 
@@ -83,7 +84,10 @@ class SimpleEnvelope(BaseSimpleEnvelope, Generic[T]):
             wire = _json.parse(data, floats=True)
             if len(wire["signatures"]) > MAX_SIGNATURES:
                 raise ValueError(f"more than {MAX_SIGNATURES} signatures")
+            check_type(wire["payloadType"], str, "payloadType")
             envelope = cls.from_dict(wire)
+            for signature in envelope.signatures.values():
+                check_type(signature.keyid, str, "keyid")
         except DeserializationError:
             raise
         except Exception as e:

@@ -20,6 +20,7 @@ Every failure that leaves a public function is one of these, or a ``ValueError``
      └── OfflineError                    a download is needed, but the client is offline
     StorageError                         a file cannot be read or written
      └── LocalFileError                  the same, of the client's own files; also an OSError
+          └── LocalFileNotFoundError     it is not there; also a FileNotFoundError
 """
 
 from securesystemslib.exceptions import StorageError as StorageError
@@ -92,5 +93,9 @@ class OfflineError(DownloadError):
 class LocalFileError(StorageError, OSError):
     """A file of the client's own cannot be read or written: disk full, no permission, a link.
 
-    It is an ``OSError`` too (with its ``errno``), since that is what clients have always raised here.
+    It is an ``OSError`` too (with its ``errno``): that is what clients have always raised here.
     """
+
+
+class LocalFileNotFoundError(LocalFileError, FileNotFoundError):
+    """A file of the client's own is needed, and is not there."""

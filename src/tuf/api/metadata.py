@@ -11,7 +11,6 @@ import logging
 import warnings
 from typing import Any, Generic, TypeVar, cast
 
-from tuf.api import _json
 from tuf.api._files import BaseFile, MetaFile, TargetFile
 from tuf.api._keys import (
     FilesystemBackend,
@@ -27,11 +26,12 @@ from tuf.api._roles import (
     DelegatedRole,
     Delegations,
     Role,
-    RootVerificationResult,
     SuccinctRoles,
-    VerificationResult,
 )
-from tuf.api._signed import SPECIFICATION_VERSION, Root, Signed, Snapshot, Targets, Timestamp
+from tuf.api._root import Root
+from tuf.api._signed import SPECIFICATION_VERSION, Signed, Snapshot, Timestamp
+from tuf.api._targets import Targets
+from tuf.api._verification import RootVerificationResult, VerificationResult
 from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
 from tuf.api.serialization import MetadataDeserializer, MetadataSerializer, SignedSerializer
 

@@ -7,7 +7,7 @@ The wire format of :mod:`tuf.api.metadata` is pluggable: implement these to use 
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuf.api.exceptions import RepositoryError
 
@@ -27,7 +27,7 @@ class MetadataDeserializer(abc.ABC):
     """Makes a Metadata object of bytes."""
 
     @abc.abstractmethod
-    def deserialize(self, raw_data: bytes) -> Metadata:
+    def deserialize(self, raw_data: bytes) -> Metadata[Any]:
         """Make a Metadata object of ``raw_data``.
 
         Raises:
@@ -40,7 +40,7 @@ class MetadataSerializer(abc.ABC):
     """Makes bytes of a Metadata object."""
 
     @abc.abstractmethod
-    def serialize(self, metadata_obj: Metadata) -> bytes:
+    def serialize(self, metadata_obj: Metadata[Any]) -> bytes:
         """Make the bytes of a whole metadata file.
 
         Raises:

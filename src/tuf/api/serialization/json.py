@@ -8,8 +8,7 @@ from msgspec import Raw
 
 from tuf.api import _json
 from tuf.api._entries import Entries, MetaShape, TargetShape
-from tuf.api.metadata import SIGNED_TYPES, Metadata, Signed, Snapshot, Targets
-from tuf.api.metadata import signatures_from_list
+from tuf.api.metadata import SIGNED_TYPES, Metadata, Signed, Snapshot, Targets, signatures_from_list
 from tuf.api.serialization import (
     DeserializationError,
     MetadataDeserializer,
