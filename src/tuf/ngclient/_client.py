@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from functools import partial
 from typing import IO
 from urllib.parse import quote
 
@@ -66,7 +67,7 @@ class Client:
         )
         self._cache = Cache(
             metadata_dir,
-            lambda data: version_of(data, self.config.envelope_type),
+            partial(version_of, envelope_type=self.config.envelope_type),
             read_only=self.config.read_only or self.config.offline,
         )
         self._bootstrap = bootstrap

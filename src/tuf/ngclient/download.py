@@ -25,7 +25,7 @@ from tuf.api.exceptions import (
     SlowRetrievalError,
 )
 from tuf.ngclient.fetcher import closing
-from tuf.ngclient.local_files import local_errors, sync_directory
+from tuf.ngclient.local_files import local_errors, start_writeback, sync_directory
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -41,6 +41,8 @@ Progress = Callable[["TargetFile", int], None]
 _BLOCK = 1 << 20
 #: From this size on, content is hashed in a thread of its own, while the next is received.
 _BIG = 1 << 20
+#: How much is written before the disk is told to begin with it, so that the last sync is short.
+_WRITEBACK = 32 << 20
 #: How many chunks may wait to be hashed.
 _BACKLOG = 8
 #: A download that brought this much before it broke off has not used up a try.
@@ -114,6 +116,7 @@ class Part:
 
     def _start(self) -> None:
         self.offset = 0
+        self._on_its_way = 0
         self._hashed: deque[Future[None]] = deque()
         what = f"target {self.target.path!r}"
         self._verifier = FileVerifier(what, self.target.length, self.target.hashes)
@@ -139,6 +142,9 @@ class Part:
         self._hash(data)
         with local_errors(f"cannot write target {self.target.path!r}"):
             self.file.write(data)
+            if self.offset - self._on_its_way >= _WRITEBACK:
+                start_writeback(self.file, self._on_its_way, self.offset)
+                self._on_its_way = self.offset
 
     def take_up(self) -> None:
         """Go on where the file ends, with what it holds."""

@@ -120,6 +120,14 @@ def open_regular(path: str) -> IO[bytes] | None:
     return open(descriptor, "rb")
 
 
+def start_writeback(file: IO[bytes], start: int, end: int) -> None:
+    """Have the disk begin to write a part of a file, without waiting for it, where that is possible."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # a file in memory has no descriptor
+            # Pages that are not needed any more are written; they are dropped once they are.
+            os.posix_fadvise(file.fileno(), start, end - start, os.POSIX_FADV_DONTNEED)
+
+
 def sync_directory(path: str) -> None:
     """Have the names in a directory on the disk, where the platform has that."""
     if os.name != "posix":
