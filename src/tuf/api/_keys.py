@@ -20,7 +20,7 @@ from securesystemslib.signer import KEY_FOR_TYPE_AND_SCHEME, Key, Signature, Sig
 from securesystemslib.storage import FilesystemBackend, StorageBackendInterface
 
 from tuf.api import _json
-from tuf.api._record import check_type, member
+from tuf.api._record import check_type, member, shown
 
 __all__ = [
     "BaseSimpleEnvelope",
@@ -73,7 +73,7 @@ def key_from_dict(keyid: str, key_dict: dict[str, Any]) -> Key:
     Raises:
         ValueError, KeyError, TypeError: not a valid key.
     """
-    what = f"key {keyid}"
+    what = f"key {shown(keyid)}"
     for name, wanted in (("keytype", str), ("scheme", str), ("keyval", dict)):
         check_type(member(key_dict, name, what), wanted, f"{what}: {name}")
     kind = (key_dict["keytype"], key_dict["scheme"])
@@ -83,7 +83,7 @@ def key_from_dict(keyid: str, key_dict: dict[str, Any]) -> Key:
     if kind[0] in ("rsa", "ecdsa") or kind[0].startswith("ecdsa-sha2-"):
         # 4.2.1: the public part is "PEM format and a string".
         if not _is_pem(public):
-            raise ValueError(f"{what}: the public part is not in PEM, which the specification asks")
+            raise ValueError(f"{what}: the public part is not PEM, the specification's key format")
     # 4.2.1: a "64-byte hex encoded string".
     elif kind == ("ed25519", "ed25519") and not _ED25519.fullmatch(str(public)):
         raise ValueError(f"{what}: the public part is not 64 hex digits")
@@ -137,11 +137,13 @@ def verifies(key: Key, signature: Signature, forms: Iterable[bytes]) -> bool:
     if key.keytype == key.scheme == "ecdsa-sha2-nistp256":
         # An old name of the same key type. It still stands in roots, and deserves no warning.
         key = SSlibKey(key.keyid, "ecdsa", key.scheme, key.keyval)
+    failure: Exception | None = None
     for data in forms:
         try:
             key.verify_signature(signature, data)
         except (Error, ValueError, TypeError) as e:
-            logger.debug("key %s failed to verify: %s", key.keyid, e)
+            failure = e
         else:
             return True
+    logger.debug("the signature of key %s is not good: %s", key.keyid, failure)
     return False

@@ -38,10 +38,12 @@ class Record:  # noqa: PLW1641  # it can be changed, so it has no hash
             TypeError, ValueError: a member is not valid.
         """
         check_type(source, dict, cls.__name__)
-        arguments = {name: source[name] for name in cls._members if name in source} | converted
+        arguments = dict(converted)
         for name in cls._members:
-            if name not in arguments and name not in cls._optional:
-                member(source, name, cls.__name__)
+            if name in cls._optional:
+                arguments.setdefault(name, source.get(name))
+            elif name not in arguments:
+                arguments[name] = member(source, name, cls.__name__)
         unknown = {name: value for name, value in source.items() if name not in cls._members}
         record = cls(**arguments, unrecognized_fields=unknown)
         record._nulls = frozenset(n for n in cls._optional if n in source and source[n] is None)
@@ -112,3 +114,8 @@ def member(source: Any, name: str, what: str) -> Any:
     if name not in source:
         raise KeyError(f"{what} has no member {name!r}")
     return source[name]
+
+
+def shown(name: str) -> str:
+    """A name as it may stand in a message: with no line breaks and no escape codes in it."""
+    return name if name.isprintable() else repr(name)

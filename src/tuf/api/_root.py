@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tuf.api._json import Received
 from tuf.api._keys import Key, Signature
-from tuf.api._record import check_type, member
+from tuf.api._record import check_type
 from tuf.api._roles import TOP_LEVEL_ROLE_NAMES, Role, add_key, keys_from_dict, revoke_key
 from tuf.api._signed import Signed
 from tuf.api._verification import Delegator, RootVerificationResult
@@ -72,13 +72,7 @@ class Root(Signed, Delegator):
         Raises:
             ValueError, KeyError, TypeError: not a valid one.
         """
-        check_type(roles := member(signed_dict, "roles", cls.type), dict, "roles")
-        return cls._from_signed(
-            signed_dict,
-            keys=keys_from_dict(member(signed_dict, "keys", cls.type)),
-            roles={name: Role.from_dict(role) for name, role in roles.items()},
-            consistent_snapshot=signed_dict.get("consistent_snapshot"),
-        )
+        return cls._from_signed(signed_dict, {"keys": keys_from_dict, "roles": _roles_from_dict})
 
     def to_dict(self) -> dict[str, Any]:
         """The wire form, as a new dictionary."""
@@ -155,3 +149,8 @@ class Root(Signed, Delegator):
         own = self.count_signatures("root", received, signatures)
         before = previous.count_signatures("root", received, signatures) if previous else own
         return RootVerificationResult(before, own)
+
+
+def _roles_from_dict(roles: Any) -> dict[str, Role]:
+    check_type(roles, dict, "roles")
+    return {name: Role.from_dict(role) for name, role in roles.items()}

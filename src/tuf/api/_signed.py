@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import builtins
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from tuf.api._entries import Entries
@@ -97,8 +98,19 @@ class Signed(Record, metaclass=abc.ABCMeta):
         self._expires = value.replace(microsecond=0, tzinfo=timezone.utc)
 
     @classmethod
-    def _from_signed(cls: builtins.type[S], signed_dict: dict[str, Any], **converted: Any) -> S:
-        """Make an object of its wire form, with those members converted that need it."""
+    def _from_signed(
+        cls: builtins.type[S],
+        signed_dict: dict[str, Any],
+        convert: Mapping[str, Callable[[Any], Any]],
+        **further: Any,
+    ) -> S:
+        """Make an object of its wire form.
+
+        Args:
+            signed_dict: the wire form.
+            convert: what makes attributes of those members that are not taken as they are.
+            further: arguments of the constructor that are not members.
+        """
         if (found := member(signed_dict, "_type", cls.type)) != cls.type:
             raise ValueError(f"Expected type {cls.type}, got {found}")
         for name in ("version", "spec_version", "expires"):
@@ -106,7 +118,11 @@ class Signed(Record, metaclass=abc.ABCMeta):
             if member(signed_dict, name, cls.type) is None:
                 raise ValueError(f"{cls.type}: {name} is null")
         members = {name: value for name, value in signed_dict.items() if name != "_type"}
-        return cls._from_members(members, expires=_date(members["expires"]), **converted)
+        converted = {"expires": _date(members["expires"]), **further}
+        for name, make in convert.items():
+            if members.get(name) is not None or name not in cls._optional:
+                converted[name] = make(member(signed_dict, name, cls.type))
+        return cls._from_members(members, **converted)
 
     @classmethod
     @abc.abstractmethod
@@ -181,7 +197,7 @@ class Timestamp(Signed):
             # 4.6: it "MUST only include a description of the snapshot.json file".
             raise ValueError(f"timestamp: meta must name only snapshot.json, not {list(meta)}")
         rest = {name: value for name, value in signed_dict.items() if name != "meta"}
-        return cls._from_signed(rest, snapshot_meta=MetaFile.from_dict(snapshot_meta))
+        return cls._from_signed(rest, {}, snapshot_meta=MetaFile.from_dict(snapshot_meta))
 
     def _wire(self) -> dict[str, Any]:
         return {**super()._wire(), "meta": {"snapshot.json": self.snapshot_meta}}
@@ -233,9 +249,8 @@ class Snapshot(Signed):
         Raises:
             ValueError, KeyError, TypeError: not a valid one.
         """
-        return cls._from_signed(
-            signed_dict, meta=entries_from_dict(signed_dict, "meta", cls.make_meta)
-        )
+        convert = {"meta": partial(entries_from_dict, make=cls.make_meta)}
+        return cls._from_signed(signed_dict, convert)
 
     def versions(self) -> dict[str, int]:
         """The version of each file, by file name. No entries are built."""
@@ -253,10 +268,9 @@ class Snapshot(Signed):
         return super().to_dict()
 
 
-def entries_from_dict(signed_dict: Any, name: str, make: Any) -> dict[str, Any]:
-    """A member's entries as objects; entries that are objects already are taken as they are."""
-    entries = member(signed_dict, name, "signed")
-    check_type(entries, dict, name)
+def entries_from_dict(entries: Any, make: Callable[[str, dict[str, Any]], Any]) -> dict[str, Any]:
+    """Make objects of entries, unless they are objects already or will be when asked for."""
+    check_type(entries, dict, "entries")
     if isinstance(entries, Entries):
         return entries
-    return {key: make(key, entry) for key, entry in entries.items()}
+    return {name: make(name, entry) for name, entry in entries.items()}

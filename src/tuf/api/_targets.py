@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from tuf.api._files import TargetFile
@@ -54,11 +55,11 @@ class Targets(Signed, Delegator):
         Raises:
             ValueError, KeyError, TypeError: not valid ones.
         """
-        targets = entries_from_dict(signed_dict, "targets", cls.make_target)
-        delegations = signed_dict.get("delegations")
-        if delegations is not None:
-            delegations = Delegations.from_dict(delegations)
-        return cls._from_signed(signed_dict, targets=targets, delegations=delegations)
+        convert: dict[str, Callable[[Any], Any]] = {
+            "targets": partial(entries_from_dict, make=cls.make_target),
+            "delegations": Delegations.from_dict,
+        }
+        return cls._from_signed(signed_dict, convert)
 
     @staticmethod
     def make_target(path: str, target_dict: dict[str, Any]) -> TargetFile:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tuf.api._json import Received
 from tuf.api._keys import Key, Signature, key_material, verifies
+from tuf.api._record import shown
 from tuf.api._roles import Role
 from tuf.api.exceptions import UnsignedMetadataError
 
@@ -118,11 +119,11 @@ class Delegator:
         """The same for metadata as it was received. It stops at the threshold."""
         result = self.count_signatures(delegated_role, received, signatures, enough=True)
         if not result.verified:
-            found = ", ".join(result.signed) or "none"
+            found = ", ".join(map(shown, result.signed)) or "none"
+            keys = ", ".join(map(shown, (*result.signed, *result.unsigned))) or "no keys"
             raise UnsignedMetadataError(
-                f"{delegated_role} was signed by {len(result.signed)}/{result.threshold} keys:"
-                f" good signatures by {found}; needed {result.threshold} of"
-                f" {', '.join((*result.signed, *result.unsigned)) or 'no keys'}"
+                f"{shown(delegated_role)} was signed by {len(result.signed)}/{result.threshold}"
+                f" keys: good signatures by {found}; needed {result.threshold} of {keys}"
             )
 
     def count_signatures(

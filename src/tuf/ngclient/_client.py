@@ -71,7 +71,8 @@ class Client:
             read_only=self.config.read_only or self.config.offline,
         )
         self._bootstrap = bootstrap
-        # The newest update, and whether it was completed.
+        # The last update that was completed, or what the first one begins with; and whether the
+        # newest one was completed.
         self._workflow = self._new_workflow()
         self._refreshed = False
 

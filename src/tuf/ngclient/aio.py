@@ -89,6 +89,7 @@ class AsyncUpdater(Client):
         begin = Run(self._workflow.begin(), self._perform)
         while begin.advance():
             pass
+        self._cache.sync()
 
     async def __aenter__(self) -> AsyncUpdater:
         return self
@@ -123,8 +124,9 @@ class AsyncUpdater(Client):
 
     async def _refresh(self) -> None:
         self._refreshed = False
-        self._workflow = self._new_workflow()
-        await self._drive(self._workflow.refresh())
+        workflow = self._new_workflow()
+        await self._drive(workflow.refresh())
+        self._workflow = workflow
         self._refreshed = True
 
     async def _refresh_once(self) -> None:

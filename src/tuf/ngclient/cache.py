@@ -166,11 +166,8 @@ class Cache:
 
         directory = self._directory or ""
         with local_errors(f"cannot lock {directory}"):
-            for path in (
-                directory,
-                *(os.path.join(directory, n) for n in ("root_history", ".tuf")),
-            ):
-                os.makedirs(path, exist_ok=True)
+            for name in ("root_history", ".tuf"):
+                os.makedirs(os.path.join(directory, name), exist_ok=True)
             lock = FileLock(os.path.join(directory, ".tuf", "lock"), timeout=LOCK_TIMEOUT)
             with lock:
                 yield directory

@@ -189,6 +189,7 @@ class Downloader:
     def __init__(self, fetcher: FetcherInterface, limits: Limits) -> None:
         self._fetcher = fetcher
         self._limits = limits
+        self._swept: set[str] = set()
 
     def to_file(
         self,
@@ -207,17 +208,13 @@ class Downloader:
             LengthOrHashMismatchError: no URL has the target.
             LocalFileError: the file cannot be written.
         """
-        directory = os.path.dirname(path) or "."
-        _sweep(directory)
-        with _part_file(directory, target) as (file, temporary):
-            with contextlib.closing(Part(target, file)) as part:
-                part.take_up()
-                self._download(part, urls, progress, cancel)
-            with local_errors(f"cannot write {path}"):
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, path)
-                sync_directory(directory)
+        directory = os.path.dirname(path) or os.curdir
+        if directory not in self._swept:
+            _sweep(directory)
+            self._swept.add(directory)
+        with _replacing(path, target) as file, contextlib.closing(Part(target, file)) as part:
+            part.take_up()
+            self._download(part, urls, progress, cancel)
 
     def to_stream(
         self,
@@ -344,24 +341,34 @@ def _pause(seconds: float, cancel: threading.Event | None) -> None:
 
 
 @contextlib.contextmanager
-def _part_file(directory: str, target: TargetFile) -> Iterator[tuple[IO[bytes], str]]:
-    """A temporary file of our own, with what an earlier download of the target left, if anything.
+def _replacing(path: str, target: TargetFile) -> Iterator[IO[bytes]]:
+    """A temporary file, with what an earlier download of the target left, that becomes a file.
+
+    It does so if nothing is raised: by then it must be verified.
+
+    Args:
+        path: the file that it becomes.
+        target: the target.
 
     Yields:
-        The file, open at its start, and its path.
+        The temporary file, open at its start.
     """
+    directory = os.path.dirname(path) or os.curdir
     identity = repr((target.length, sorted(target.hashes.items()))).encode()
     left = os.path.join(directory, f".tuf-{hashlib.sha256(identity).hexdigest()[:32]}")
     temporary = f"{left}-{secrets.token_hex(8)}.part"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    with local_errors(f"cannot write target {target.path!r}"):
-        with contextlib.suppress(FileNotFoundError):
-            # Only one of several downloads can have it; the others begin at the start.
-            os.rename(f"{left}.part", temporary)
-        descriptor = os.open(temporary, flags, 0o666)
     try:
-        with open(descriptor, "r+b") as file:
-            yield file, temporary
+        with local_errors(f"cannot write target {target.path!r}"):
+            with contextlib.suppress(FileNotFoundError):
+                # Only one of several downloads can have it; the others begin at the start.
+                os.rename(f"{left}.part", temporary)
+            with open(os.open(temporary, flags, 0o666), "r+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_directory(directory)
     except DownloadError:
         with contextlib.suppress(OSError):
             if os.stat(temporary).st_size >= _WORTH_KEEPING:

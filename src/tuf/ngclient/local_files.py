@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import IO
 from urllib.parse import quote, unquote
 
@@ -18,6 +19,7 @@ from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_LONGEST_NAME = 160
 
 
 @contextlib.contextmanager
@@ -42,6 +44,9 @@ def role_file_name(role: str) -> str:
     if role not in TOP_LEVEL_ROLE_NAMES and role.lower() in TOP_LEVEL_ROLE_NAMES:
         # Where case does not matter to the file system, it must not be another role's file.
         name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > _LONGEST_NAME:
+        # No file system takes it; and it is read by nobody but us.
+        name = f"{name[:_LONGEST_NAME]}-{sha256(name.encode()).hexdigest()}"
     return f"{name}.json"
 
 
@@ -121,7 +126,7 @@ def open_regular(path: str) -> IO[bytes] | None:
 
 
 def start_writeback(file: IO[bytes], start: int, end: int) -> None:
-    """Have the disk begin to write a part of a file, without waiting for it, where that is possible."""
+    """Have the disk begin to write a part of a file, where that is possible; don't wait for it."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):  # a file in memory has no descriptor
             # Pages that are not needed any more are written; they are dropped once they are.

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from tuf.api._json import Received
 from tuf.api._keys import key_material
+from tuf.api._record import shown
 from tuf.api.dsse import SimpleEnvelope
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -37,6 +38,7 @@ S = TypeVar("S", bound=Signed)
 
 #: From this size on, signatures are verified beside the parse, in another thread.
 _BIG = 1 << 20
+_DATE = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class _File:
@@ -84,14 +86,16 @@ class TrustedMetadataSet(Mapping[str, Signed]):
         # 5.1: the time is fixed for the whole update.
         self.reference_time = now or datetime.now(timezone.utc)
         self._envelope_type = envelope_type
-        # A role is verified for a delegator: the same file may be good for one and not for another.
-        self._trusted: dict[tuple[str, str], Signed] = {}
         self._by_role: dict[str, Signed] = {}
+        # A targets role is trusted as what one delegator delegated to. Its file may be good for one
+        # and not for another, and the delegator itself may be trusted in more than one form: so it
+        # is told by the object, which stays alive as a value here.
+        self._delegated: dict[tuple[str, int], tuple[Targets, Root | Targets]] = {}
         # 5.2: the trusted root need not be fresh. It must be signed by its own keys.
         file = self._file(root_data)
         root = self._read(file, Root, "root")
         root.verify_received("root", file.received, file.signatures)
-        self._trust("root", "root", root)
+        self._trust("root", root)
 
     def __getitem__(self, role: str) -> Signed:
         return self._by_role[role]
@@ -109,19 +113,18 @@ class TrustedMetadataSet(Mapping[str, Signed]):
             role: the role's name.
             delegator: name of the role that delegates to it.
         """
-        return (role, delegator) in self._trusted
+        found = self.get(delegator)
+        return isinstance(found, Root | Targets) and self.delegated(role, found) is not None
 
-    def delegated(self, role: str, delegator: str) -> Targets:
-        """A trusted targets role, as what a delegator delegated to.
+    def delegated(self, role: str, delegator: Root | Targets) -> Targets | None:
+        """A trusted targets role, as what a delegator delegated to; None if it is not trusted.
 
         Args:
             role: the role's name.
-            delegator: name of the role that delegates to it.
-
-        Raises:
-            KeyError: it is not trusted.
+            delegator: the trusted metadata that delegates to it.
         """
-        return cast("Targets", self._trusted[role, delegator])
+        found = self._delegated.get((role, id(delegator)))
+        return None if found is None else found[0]
 
     @property
     def root(self) -> Root:
@@ -153,7 +156,7 @@ class TrustedMetadataSet(Mapping[str, Signed]):
         Raises:
             KeyError: there are none yet.
         """
-        return self.delegated("targets", "root")
+        return cast("Targets", self["targets"])
 
     # 5.3 Update the root role
 
@@ -179,7 +182,7 @@ class TrustedMetadataSet(Mapping[str, Signed]):
                 f"root is version {new.version}, wanted {self.root.version + 1}"
             )
         # 5.3.6: its expiry does not matter yet. 5.3.7: it is the trusted root now.
-        self._trust("root", "root", new)
+        self._trust("root", new)
         return new
 
     def check_root_expiry(self) -> None:
@@ -225,7 +228,7 @@ class TrustedMetadataSet(Mapping[str, Signed]):
                     f"timestamp version {new.version} names snapshot version"
                     f" {new.snapshot_meta.version}, trusted is {old.snapshot_meta.version} already"
                 )
-        self._trust("timestamp", "root", new)
+        self._trust("timestamp", new)
         self.check_timestamp_expiry()
         return new
 
@@ -269,14 +272,16 @@ class TrustedMetadataSet(Mapping[str, Signed]):
             for name, version in self.snapshot.versions().items():
                 if name not in found:
                     raise RepositoryError(
-                        f"snapshot version {new.version} lacks {name}, which was version {version}"
+                        f"snapshot version {new.version} lacks {shown(name)}, which was version"
+                        f" {version}"
                     )
                 if found[name] < version:
                     raise BadVersionNumberError(
-                        f"snapshot version {new.version} names {name} version {found[name]},"
+                        f"snapshot version {new.version} names {shown(name)} version"
+                        f" {found[name]},"
                         f" trusted is {version} already"
                     )
-        self._trust("snapshot", "root", new)
+        self._trust("snapshot", new)
         self._check_snapshot()
         return new
 
@@ -316,37 +321,51 @@ class TrustedMetadataSet(Mapping[str, Signed]):
         """
         if "snapshot" not in self:
             raise RuntimeError("Cannot load targets before snapshot")
-        # 5.5.4, 5.5.6: the snapshot cannot change any more, so now it counts.
-        self._check_snapshot()
         delegator = self.get(delegator_name)
         if not isinstance(delegator, Root | Targets):
             raise RuntimeError("Cannot load targets before delegator")
-        meta = self.snapshot.meta.get(f"{role_name}.json")
+        return self.trust_targets(data, role_name, delegator)
+
+    def trust_targets(self, data: bytes, role: str, delegator: Root | Targets) -> Targets:
+        """The same, for a delegator that is at hand.
+
+        Args:
+            data: the file.
+            role: the role's name.
+            delegator: the trusted metadata that delegates to it.
+
+        Raises:
+            RepositoryError: it is not acceptable.
+        """
+        # 5.5.4, 5.5.6: the snapshot cannot change any more, so now it counts.
+        self._check_snapshot()
+        meta = self.snapshot.meta.get(f"{role}.json")
         if meta is None:
-            raise RepositoryError(f"snapshot does not contain role {role_name!r}")
+            raise RepositoryError(f"snapshot does not contain role {role!r}")
         # 5.6.2: it has the length and hashes that the snapshot names, if any.
         meta.verify_length_and_hashes(data)
         # 5.6.3: signed by the role's keys.
-        new = self._verify(data, Targets, role_name, delegator)
+        new = self._verify(data, Targets, role, delegator)
         # 5.6.4: it is the version that the snapshot names.
         if new.version != meta.version:
             raise BadVersionNumberError(
-                f"{role_name} is version {new.version}, snapshot names {meta.version}"
+                f"{shown(role)} is version {new.version}, snapshot names {meta.version}"
             )
         # 5.6.5: it has not expired.
-        self._check_expiry(role_name, new)
-        self._trust(role_name, delegator_name, new)
+        self._check_expiry(role, new)
+        self._delegated[role, id(delegator)] = new, delegator
+        self._trust(role, new)
         return new
 
-    def _trust(self, role: str, delegator: str, signed: Signed) -> None:
-        self._trusted[role, delegator] = self._by_role[role] = signed
-        logger.debug("%s version %d is trusted", role, signed.version)
+    def _trust(self, role: str, signed: Signed) -> None:
+        self._by_role[role] = signed
+        logger.debug("%s version %d is trusted", shown(role), signed.version)
 
     def _check_expiry(self, role: str, signed: Signed) -> None:
         if signed.is_expired(self.reference_time):
             raise ExpiredMetadataError(
-                f"{role} version {signed.version} expired at {signed.expires:%Y-%m-%dT%H:%M:%SZ},"
-                f" the update began at {self.reference_time:%Y-%m-%dT%H:%M:%SZ}"
+                f"{shown(role)} version {signed.version} expired at {signed.expires:{_DATE}},"
+                f" the update began at {self.reference_time:{_DATE}}"
             )
 
     def _file(self, data: bytes) -> _File:
@@ -355,7 +374,9 @@ class TrustedMetadataSet(Mapping[str, Signed]):
     def _read(self, file: _File, wanted: type[S], role: str) -> S:
         signed = file.read()
         if not isinstance(signed, wanted):
-            raise RepositoryError(f"{role}: expected type {wanted.type!r}, got {signed.type!r}")
+            raise RepositoryError(
+                f"{shown(role)}: expected type {wanted.type!r}, got {signed.type!r}"
+            )
         return signed
 
     def _verify(self, data: bytes, wanted: type[S], role: str, delegator: Root | Targets) -> S:
@@ -366,7 +387,7 @@ class TrustedMetadataSet(Mapping[str, Signed]):
             try:
                 delegator.verify_received(role, file.received, file.signatures)
             except ValueError as e:
-                raise RepositoryError(f"{role} is not delegated to: {e}") from e
+                raise RepositoryError(f"{shown(role)} is not delegated to: {e}") from e
 
         if len(data) < _BIG:
             signed = self._read(file, wanted, role)

@@ -85,8 +85,9 @@ class Updater(Client):
 
     def _refresh(self) -> None:
         self._refreshed = False
-        self._workflow = self._new_workflow()
-        self._drive(self._workflow.refresh())
+        workflow = self._new_workflow()
+        self._drive(workflow.refresh())
+        self._workflow = workflow
         self._refreshed = True
 
     def _refresh_once(self) -> None:

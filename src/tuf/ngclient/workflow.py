@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from tuf.api._record import shown
 from tuf.api.exceptions import (
     DelegationLimitError,
     DownloadHTTPError,
@@ -152,7 +153,8 @@ class Workflow:
                 errno.ENOENT, "no root to begin with: none is given, and the cache has none"
             )
         self.trusted = TrustedMetadataSet(data, self._config.envelope_type, now=self._now)
-        self._kept, self._kept_data = self._read_root(cached), cached
+        self._kept_data = cached
+        self._kept = self.trusted.root if cached == data else self._read_root(cached)
         if self._kept is None or self.trusted.root.version > self._kept.version:
             yield from self._keep_root(data)
         self._root_data = data
@@ -166,7 +168,7 @@ class Workflow:
         cached_snapshot = yield Read("snapshot")
         yield from self._load_timestamp()
         yield from self._load_snapshot(cached_snapshot)
-        yield from self._load_targets("targets", "root")
+        yield from self._load_targets("targets", self.trusted.root)
 
     def _update_root(self) -> Steps[None]:
         downloads = 0
@@ -240,12 +242,15 @@ class Workflow:
         yield self._write("timestamp", self.trusted.timestamp, data)  # 5.4.5: persist
 
     def _load_snapshot(self, cached: bytes | None) -> Steps[None]:
+        meta = self.trusted.timestamp.snapshot_meta
         if self._config.offline:
             cached = self._needed(cached, "snapshot")
-            self.trusted.timestamp.snapshot_meta.verify_length_and_hashes(cached)
         if cached is not None:
             try:
+                # It serves the checks of the next one even if its hashes differ (5.5.5); to be
+                # the current one, they must not (5.5.2).
                 self.trusted.update_snapshot(cached, trusted=True)
+                meta.verify_length_and_hashes(cached)
             except RepositoryError as e:
                 if self._config.offline:
                     raise
@@ -253,33 +258,31 @@ class Workflow:
             else:
                 return
         # 5.5.1: download it, up to the length that the timestamp names.
-        meta = self.trusted.timestamp.snapshot_meta
         data = yield self._fetch("snapshot", meta, self._config.snapshot_max_length)
         self.trusted.update_snapshot(data)
         yield self._write("snapshot", self.trusted.snapshot, data)  # 5.5.7: persist
 
-    def _load_targets(self, role: str, delegator: str) -> Steps[Targets]:
+    def _load_targets(self, role: str, delegator: Root | Targets) -> Steps[Targets]:
         """Load a targets role, as what a delegator delegated to."""
-        if self.trusted.contains(role, delegator):
-            return self.trusted.delegated(role, delegator)
+        trusted = self.trusted.delegated(role, delegator)
+        if trusted is not None:
+            return trusted
         meta = self.trusted.snapshot.meta.get(f"{role}.json")
         if meta is None:
-            raise RepositoryError(
-                f"role {role!r} was delegated to by {delegator!r}, but is not in the snapshot"
-            )
+            raise RepositoryError(f"role {role!r} is delegated to, but is not in the snapshot")
         cached = yield Read(role)
         if self._config.offline:
             cached = self._needed(cached, role)
         if cached is not None:
             try:
-                return self.trusted.update_delegated_targets(cached, role, delegator)
+                return self.trusted.trust_targets(cached, role, delegator)
             except RepositoryError as e:
                 if self._config.offline:
                     raise
-                logger.debug("%s in the cache is not current: %s", role, e)
+                logger.debug("%s in the cache is not current: %s", shown(role), e)
         # 5.6.1: download it, up to the length that the snapshot names.
         data = yield self._fetch(role, meta, self._config.targets_max_length)
-        targets = self.trusted.update_delegated_targets(data, role, delegator)
+        targets = self.trusted.trust_targets(data, role, delegator)
         yield self._write(role, targets, data)  # 5.6.6: persist
         return targets
 
@@ -289,7 +292,7 @@ class Workflow:
         Raises:
             DelegationLimitError: the search would follow too many delegations.
         """
-        to_visit = [("targets", "root")]
+        to_visit: list[tuple[str, Root | Targets]] = [("targets", self.trusted.root)]
         visited: set[str] = set()
         while to_visit:
             role, delegator = to_visit.pop()
@@ -309,9 +312,9 @@ class Workflow:
             if targets.delegations is None:
                 continue
             # 5.6.7.2: the delegations in order of appearance; a terminating one is the last.
-            children = []
+            children: list[tuple[str, Root | Targets]] = []
             for child, terminating in targets.delegations.get_roles_for_target(path):
-                children.append((child, role))
+                children.append((child, targets))
                 if terminating:
                     to_visit.clear()
                     break
@@ -324,7 +327,7 @@ class Workflow:
         Raises:
             ValueError: no role of that name is delegated to.
         """
-        to_visit = [("targets", "root")]
+        to_visit: list[tuple[str, Root | Targets]] = [("targets", self.trusted.root)]
         visited: dict[str, Targets] = {}
         while to_visit and only_role not in visited:
             role, delegator = to_visit.pop()
@@ -334,7 +337,7 @@ class Workflow:
             if targets.delegations is not None:
                 bins = targets.delegations.succinct_roles
                 names = list(bins.get_roles() if bins else targets.delegations.roles or ())
-                to_visit.extend((name, role) for name in reversed(names))
+                to_visit.extend((name, targets) for name in reversed(names))
         if only_role is not None:
             if only_role not in visited:
                 raise ValueError(f"role {only_role!r} is not delegated to")
@@ -360,5 +363,5 @@ class Workflow:
 
     def _needed(self, cached: bytes | None, role: str) -> bytes:
         if cached is None:
-            raise OfflineError(f"{role} is not in the cache, and the client is offline")
+            raise OfflineError(f"{shown(role)} is not in the cache, and the client is offline")
         return cached
