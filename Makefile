@@ -23,7 +23,7 @@ lint: $(READY) ## check style and format
 	$(BIN)/ruff format --check .
 
 types: $(READY) ## check types in the source, the examples and the documentation
-	$(BIN)/mypy src tools $(wildcard examples)
+	$(BIN)/mypy src tools examples conformance/client
 	$(BIN)/python tools/doc_blocks.py
 
 clean: ## remove everything that make made
