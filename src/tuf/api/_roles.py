@@ -145,16 +145,12 @@ def _utf8(path: str) -> bytes:
 
 
 def _matches(pattern: str, path: str) -> bool:
-    """Whether a target path matches a path pattern (4.5).
+    """Whether a target path matches a path pattern (4.5): one segment after the other.
 
-    ``*`` and ``?`` do not match ``/``, case matters on every platform, and there are no other
-    wildcards: for the standard library's matcher, a bracket is escaped by a bracket.
+    So ``*`` and ``?`` do not match ``/``; case matters on every platform.
     """
     wanted, found = pattern.split("/"), path.split("/")
-    return len(wanted) == len(found) and all(
-        fnmatchcase(name, part.replace("[", "[[]"))
-        for name, part in zip(found, wanted, strict=True)
-    )
+    return len(wanted) == len(found) and all(map(fnmatchcase, found, wanted))
 
 
 class SuccinctRoles(Role):

@@ -25,7 +25,7 @@ from tuf.api.exceptions import (
     SlowRetrievalError,
 )
 from tuf.ngclient.fetcher import closing
-from tuf.ngclient.local_files import local_errors, start_writeback, sync_directory
+from tuf.ngclient.local_files import PART_PREFIX, local_errors, start_writeback, sync_directory
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -355,7 +355,7 @@ def _replacing(path: str, target: TargetFile) -> Iterator[IO[bytes]]:
     """
     directory = os.path.dirname(path) or os.curdir
     identity = repr((target.length, sorted(target.hashes.items()))).encode()
-    left = os.path.join(directory, f".tuf-{hashlib.sha256(identity).hexdigest()[:32]}")
+    left = os.path.join(directory, f"{PART_PREFIX}{hashlib.sha256(identity).hexdigest()[:32]}")
     temporary = f"{left}-{secrets.token_hex(8)}.part"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -383,7 +383,7 @@ def _sweep(directory: str) -> None:
     """Remove partial files that nobody has written to for long."""
     with local_errors("cannot read the target directory"), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(".tuf-") and entry.name.endswith(".part"):
+            if entry.name.startswith(PART_PREFIX) and entry.name.endswith(".part"):
                 with contextlib.suppress(OSError):
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     if age > _STALE:

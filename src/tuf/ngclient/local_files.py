@@ -21,6 +21,9 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _LONGEST_NAME = 160
 
+#: What the names of partial target files begin with.
+PART_PREFIX = ".tuf-"
+
 
 @contextlib.contextmanager
 def local_errors(what: str) -> Iterator[None]:
@@ -57,6 +60,8 @@ def target_file_name(target_path: str) -> str:
         ValueError: no file can have that name.
     """
     name = quote(target_path, safe="")
+    if name.startswith(PART_PREFIX):
+        return f"%2E{name[1:]}"  # it must not be taken for a part
     if name in ("", ".", ".."):
         raise ValueError(f"target path {target_path!r} cannot be the name of a file")
     return name
@@ -70,7 +75,8 @@ def target_file_path(target_path: str) -> str:
     """
     parts = target_path.split("/")
     for part in parts:
-        if part in ("", ".", "..") or {"\0", "\\", ":"} & set(part):
+        reserved = part in ("", ".", "..") or part.startswith(PART_PREFIX)
+        if reserved or {"\0", "\\", ":"} & set(part):
             raise ValueError(f"target path {target_path!r} cannot be followed by directories")
     return os.path.join(*parts)
 
@@ -92,7 +98,7 @@ def local_target_paths(directory: str, in_subdirectories: bool) -> list[str]:
                 directories.clear()
             for name in names:
                 path = os.path.join(parent, name)
-                if name.startswith(".tuf-") or not stat.S_ISREG(os.lstat(path).st_mode):
+                if name.startswith(PART_PREFIX) or not stat.S_ISREG(os.lstat(path).st_mode):
                     continue
                 relative = os.path.relpath(path, directory)
                 found.append(relative.replace(os.sep, "/") if in_subdirectories else unquote(name))
