@@ -89,10 +89,10 @@ class Client:
                 url = self._metadata_base_url + path
                 logger.debug("downloading %s", url)
                 return self._fetcher.download_bytes(url, max_length)
-            case Write(role, version, data, root_version):
-                self._cache.write(role, version, data, root_version)
-            case Drop(role):
-                self._cache.drop(role)
+            case Write(role, version, data, view):
+                self._cache.write(role, version, data, view)
+            case Drop(role, root_version):
+                self._cache.drop(role, root_version)
         return None
 
     def _target_path(self, target_path: str, directory: str | None = None) -> str:

@@ -65,19 +65,19 @@ class Cache:
             return self._memory[name]
         if self._directory is None:
             return None
-        path = os.path.join(self._directory, name)
+        path = self._path(name)
         # In this order a file that is replaced in between counts as changed by others.
         self._seen[name] = _identity(path)
         return read_file(path)
 
-    def write(self, role: str, version: int, data: bytes, root_version: int) -> None:
-        """Keep a verified file, unless others have kept something newer meanwhile.
+    def write(self, role: str, version: int, data: bytes, view: tuple[int, int]) -> None:
+        """Keep a verified file, unless others have got further meanwhile.
 
         Args:
             role: the role's name.
             version: version of the metadata.
             data: the file.
-            root_version: version of the root under which it was verified.
+            view: the versions of root and timestamp with which it was verified.
 
         Raises:
             LocalFileError: it cannot be written.
@@ -91,20 +91,23 @@ class Cache:
             if role == "root":
                 # Its history first: root.json is a root that can be reached.
                 self._replace(directory, names[0], data)
-                if self._is_ours(directory, name) or (
-                    (self._version_on_disk(directory, name) or 0) < version
-                ):
+                if self._is_ours(name) or self._version_on_disk(name) < version:
                     self._replace(directory, name, data)
                 # A root is on the disk before anything that it vouches for.
-                self._sync(directory)
-            elif self._is_stale(directory, name, version, root_version):
-                logger.debug("%s version %d: others have a newer one", role, version)
+                sync_directory(os.path.join(directory, "root_history"))
+                sync_directory(directory)
+            elif self._is_behind(role, view):
+                logger.debug("%s version %d is not kept: others are further", name, version)
             else:
                 self._replace(directory, name, data)
                 self._unsynced = True
 
-    def drop(self, role: str) -> None:
-        """Remove a role's file, unless others have written it meanwhile.
+    def drop(self, role: str, root_version: int) -> None:
+        """Remove a role's file, unless others have done so and gone on.
+
+        Args:
+            role: the role's name.
+            root_version: version of the root that has it removed.
 
         Raises:
             LocalFileError: it cannot be removed.
@@ -114,12 +117,10 @@ class Cache:
             self._memory[name] = None
             return
         with self._locked() as directory:
-            path = os.path.join(directory, name)
-            found = _identity(path)
-            if found is not None and self._seen.get(name, found) == found:
-                with local_errors("cannot remove"):
-                    os.unlink(path)
-                self._sync(directory)
+            if self._version_on_disk("root.json") < root_version:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(directory, name))
+                sync_directory(directory)
 
     def sync(self) -> None:
         """Have all that was written on the disk.
@@ -132,22 +133,30 @@ class Cache:
             with local_errors("cannot sync"):
                 sync_directory(self._directory)
 
-    def _is_stale(self, directory: str, name: str, version: int, root_version: int) -> bool:
-        # Whoever has a newer root may have recovered from an attack: what was verified under the
-        # old one could undo that.
-        if (self._version_on_disk(directory, "root.json") or 0) > root_version:
+    def _is_behind(self, role: str, view: tuple[int, int]) -> bool:
+        """Whether the files on the disk belong to a newer state of the repository.
+
+        Whoever has a newer root may also have recovered from an attack: what was verified under
+        the old one could undo that.
+        """
+        root_version, timestamp_version = view
+        if self._version_on_disk("root.json") > root_version:
             return True
-        if self._is_ours(directory, name):
-            return False  # the update has checked the versions
-        return (self._version_on_disk(directory, name) or 0) >= version
+        if role == "timestamp" and self._is_ours("timestamp.json"):
+            return False  # it was judged, and found to be older or not valid
+        return self._version_on_disk("timestamp.json") > timestamp_version
 
-    def _is_ours(self, directory: str, name: str) -> bool:
+    def _is_ours(self, name: str) -> bool:
         """Whether a file is the one that was read or written here last."""
-        return _identity(os.path.join(directory, name)) == self._seen.get(name)
+        return _identity(self._path(name)) == self._seen.get(name)
 
-    def _version_on_disk(self, directory: str, name: str) -> int | None:
-        data = read_file(os.path.join(directory, name))
-        return None if data is None else self._version_of(data)
+    def _version_on_disk(self, name: str) -> int:
+        """The version that a file claims; 0 if there is none."""
+        data = read_file(self._path(name))
+        return (data and self._version_of(data)) or 0
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory or "", name)
 
     def _replace(self, directory: str, name: str, data: bytes) -> None:
         path = os.path.join(directory, name)

@@ -68,20 +68,26 @@ class Write:
         role: the role's name.
         version: version of the metadata.
         data: the bytes as they were received.
-        root_version: version of the root under which it was verified.
+        view: the versions of root and timestamp with which it was verified.
     """
 
     role: str
     version: int
     data: bytes
-    root_version: int
+    view: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Asks to remove a role's file from the cache."""
+    """Asks to remove a role's file from the cache.
+
+    Args:
+        role: the role's name.
+        root_version: version of the root that has it removed.
+    """
 
     role: str
+    root_version: int
 
 
 Request = Read | Fetch | Write | Drop
@@ -207,10 +213,10 @@ class Workflow:
         if self._kept is not None and revokes_online_key(self._kept, root):
             # 5.3.11: recover from a fast-forward attack. Before the root is kept: else a crash
             # in between would leave the old files under a root that tells nothing of it.
-            yield Drop("timestamp")
-            yield Drop("snapshot")
+            yield Drop("timestamp", root.version)
+            yield Drop("snapshot", root.version)
         # 5.3.8: persist.
-        yield Write("root", root.version, data, root.version)
+        yield Write("root", root.version, data, (root.version, 0))
         self._kept, self._kept_data = root, data
 
     def _read_root(self, data: bytes | None) -> Root | None:
@@ -359,7 +365,8 @@ class Workflow:
         return Fetch(name, max_length if meta.length is None else meta.length)
 
     def _write(self, role: str, signed: Signed, data: bytes) -> Write:
-        return Write(role, signed.version, data, self.trusted.root.version)
+        view = self.trusted.root.version, self.trusted.timestamp.version
+        return Write(role, signed.version, data, view)
 
     def _needed(self, cached: bytes | None, role: str) -> bytes:
         if cached is None:
