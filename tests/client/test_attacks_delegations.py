@@ -120,6 +120,35 @@ def test_diamond_delegation_signed_for_both(diamond: World) -> None:
     diamond.check()
 
 
+def test_diamond_delegation_of_two_forms_of_one_role(tmp_path: Path) -> None:
+    """Whoever has the key that A trusts must not come to speak for what B delegates.
+
+    With no hashes in the snapshot, two files of one version may each be good for one delegator.
+    What the role delegates further is verified with the form that its delegator trusts."""
+    world = World(tmp_path, meta_hashes=False)
+    world.delegate("A", ["a/*", "a/*/*"])
+    world.delegate("B", ["b/*", "b/*/*"])
+    (thief,), (owner,), (evil,) = new_keys(), new_keys(), new_keys()
+    world.delegate("shared", by="B", paths=["*/*", "*/*/*"], signers=[owner])
+    world.delegate("shared", by="A", paths=["*/*", "*/*/*"], signers=[thief])
+    world.delegate("deep", ["b/deep/*"], by="shared")
+    world.add_target("b/deep/x", b"content", "deep")
+
+    good = world.files[world.path("shared")]
+    forged = world.targets("shared").to_dict()
+    forged["delegations"]["keys"] = {evil.public_key.keyid: evil.public_key.to_dict()}
+    forged["delegations"]["roles"][0]["keyids"] = [evil.public_key.keyid]
+    client = world.client()
+    assert client.get_targetinfo("b/none") is None  # shared is trusted, for B
+    world.files[world.path("shared")] = wrap(forged, [thief])
+    world.cache_file("shared").unlink()
+    assert client.get_targetinfo("a/none") is None  # and in the thief's form, for A
+    world.files[world.path("deep")] = wrap(world.targets("deep").to_dict(), [evil])
+    with pytest.raises(UnsignedMetadataError):
+        client.get_targetinfo("b/deep/x")
+    assert good != world.files[world.path("shared")]
+
+
 def test_cve_2024_47534_cve_2025_2886_order_of_delegations(tmp_path: Path) -> None:
     """Depth first, in order of appearance: not by name, not breadth first."""
     world = World(tmp_path)
