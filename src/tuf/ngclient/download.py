@@ -39,11 +39,11 @@ logger = logging.getLogger(__name__)
 Progress = Callable[["TargetFile", int], None]
 
 _BLOCK = 1 << 20
-#: From this size on, content is hashed in a thread of its own, while the next is received.
+#: From this size on, content is hashed and written in threads of their own.
 _BIG = 1 << 20
 #: How much is written before the disk is told to begin with it, so that the last sync is short.
 _WRITEBACK = 32 << 20
-#: How many chunks may wait to be hashed.
+#: How many chunks may wait to be hashed or written.
 _BACKLOG = 8
 #: A download that brought this much before it broke off has not used up a try.
 _GOOD_PROGRESS = 1 << 20
@@ -100,8 +100,46 @@ class _Pace:
             self._window, self._received = now, 0
 
 
+class _Lane:
+    """Does one kind of work on pieces of content, in order; if threaded, beside everything else.
+
+    Args:
+        work: what to do with a piece.
+        threaded: do it in a thread of its own.
+    """
+
+    def __init__(self, work: Callable[[bytes], None], threaded: bool) -> None:
+        self._work = work
+        self._executor: Executor | None = None
+        self._pending: deque[Future[None]] = deque()
+        if threaded:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(1)
+
+    def put(self, data: bytes) -> None:
+        """Take the next piece. It may raise what the work on an earlier one raised."""
+        if self._executor is None:
+            self._work(data)
+        else:
+            self._pending.append(self._executor.submit(self._work, data))
+            self.settle(_BACKLOG)
+
+    def settle(self, backlog: int = 0) -> None:
+        """Wait until no more pieces than that are waiting."""
+        while len(self._pending) > backlog:
+            self._pending.popleft().result()
+
+    def close(self) -> None:
+        """Wait for all, whatever they raise."""
+        if self._executor is not None:
+            self._executor.shutdown()
+
+
 class Part:
     """Content on its way: what came so far, in a file, and verified as it passes.
+
+    It is hashed and written while more is received, so it is never read again.
 
     Args:
         target: what it should be.
@@ -111,40 +149,34 @@ class Part:
     def __init__(self, target: TargetFile, file: IO[bytes]) -> None:
         self.target = target
         self.file = file
-        self._executor: Executor | None = None
+        threaded = target.length >= _BIG
+        self._hashing = _Lane(self._hash, threaded)
+        self._writing = _Lane(self._write, threaded)
         self._start()
 
     def _start(self) -> None:
         self.offset = 0
+        self._written = 0
         self._on_its_way = 0
-        self._hashed: deque[Future[None]] = deque()
         what = f"target {self.target.path!r}"
         self._verifier = FileVerifier(what, self.target.length, self.target.hashes)
-        if self.target.length >= _BIG and self._executor is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._executor = ThreadPoolExecutor(1)
-
-    def _settle(self, backlog: int) -> None:
-        while len(self._hashed) > backlog:
-            self._hashed.popleft().result()
 
     def _hash(self, data: bytes) -> None:
-        if self._executor is None:
-            self._verifier.update(data)
-        else:
-            self._hashed.append(self._executor.submit(self._verifier.update, data))
-            self._settle(_BACKLOG)
-        self.offset += len(data)
+        self._verifier.update(data)
+
+    def _write(self, data: bytes) -> None:
+        with local_errors(f"cannot write target {self.target.path!r}"):
+            self.file.write(data)
+            self._written += len(data)
+            if self._written - self._on_its_way >= _WRITEBACK:
+                start_writeback(self.file, self._on_its_way, self._written)
+                self._on_its_way = self._written
 
     def write(self, data: bytes) -> None:
         """Take the next piece, which must not make it longer than it should be."""
-        self._hash(data)
-        with local_errors(f"cannot write target {self.target.path!r}"):
-            self.file.write(data)
-            if self.offset - self._on_its_way >= _WRITEBACK:
-                start_writeback(self.file, self._on_its_way, self.offset)
-                self._on_its_way = self.offset
+        self._hashing.put(data)
+        self._writing.put(data)
+        self.offset += len(data)
 
     def take_up(self) -> None:
         """Go on where the file ends, with what it holds."""
@@ -153,11 +185,14 @@ class Part:
                 if self.offset + len(data) > self.target.length:
                     self.restart()
                     return
-                self._hash(data)
+                self._hashing.put(data)
+                self.offset += len(data)
+        self._written = self._on_its_way = self.offset
 
     def restart(self) -> None:
         """Forget what came so far."""
-        self._settle(0)
+        self._hashing.settle()
+        self._writing.settle()
         with local_errors(f"cannot write target {self.target.path!r}"):
             self.file.seek(0)
             self.file.truncate()
@@ -169,13 +204,14 @@ class Part:
         Raises:
             LengthOrHashMismatchError: it is not the target.
         """
-        self._settle(0)
+        self._writing.settle()
+        self._hashing.settle()
         self._verifier.finish()
 
     def close(self) -> None:
         """Have done with it, but for the file."""
-        if self._executor is not None:
-            self._executor.shutdown()
+        self._hashing.close()
+        self._writing.close()
 
 
 class Downloader:
