@@ -110,7 +110,10 @@ class Client:
         if self.config.prefix_targets_with_hash and self._workflow.trusted.root.consistent_snapshot:
             # 5.7.3: consistent snapshots have a hash in front of the name.
             path = target.get_prefixed_paths()[0]
-        return [base + _url_path(path) for base in (first, *self.config.target_mirrors)]
+        return [
+            base + _url_path(path)
+            for base in (first, *map(_with_slash, self.config.target_mirrors))
+        ]
 
     def _find_cached(self, target: TargetFile, filepath: str | None = None) -> str | None:
         path = filepath if filepath is not None else self._target_path(target.path)
