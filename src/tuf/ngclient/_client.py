@@ -18,6 +18,7 @@ from tuf.ngclient.config import EnvelopeType, UpdaterConfig
 from tuf.ngclient.download import Downloader, Limits, Progress
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.local_files import (
+    is_below,
     local_errors,
     local_target_paths,
     make_directories,
@@ -117,6 +118,8 @@ class Client:
 
     def _find_cached(self, target: TargetFile, filepath: str | None = None) -> str | None:
         path = filepath if filepath is not None else self._target_path(target.path)
+        if filepath is None and not is_below(self.target_dir or "", path):
+            return None
         file = open_regular(path)
         if file is None:
             return None
@@ -175,7 +178,8 @@ class Client:
         """Remove the local files of target paths; return the paths of those that were there."""
         removed = []
         for path in map(self._target_path, target_paths):
-            if os.path.isfile(path) or os.path.islink(path):
+            is_file = os.path.isfile(path) or os.path.islink(path)
+            if is_file and is_below(self.target_dir or "", path):
                 with local_errors("cannot remove"):
                     os.unlink(path)
                 removed.append(path)

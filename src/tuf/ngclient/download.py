@@ -276,9 +276,11 @@ class Downloader:
         try:
             with contextlib.closing(Part(target, file)) as part:
                 self._download(part, urls, progress, cancel)
-            file.seek(0)
+            with local_errors(f"cannot write target {target.path!r}"):
+                file.seek(0)
         except BaseException:
-            file.close()
+            with contextlib.suppress(OSError):  # what is still in a buffer has no place to go
+                file.close()
             raise
         return file
 

@@ -150,6 +150,19 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def is_below(base: str, path: str) -> bool:
+    """Whether a path leads below ``base`` through directories only, and through no link."""
+    relative = os.path.dirname(os.path.relpath(path, base))
+    for part in filter(None, relative.split(os.sep)):
+        base = os.path.join(base, part)
+        try:
+            if not stat.S_ISDIR(os.lstat(base).st_mode):
+                return False
+        except OSError:
+            return False
+    return True
+
+
 def make_directories(base: str, relative: str) -> str:
     """Make the directories of a relative path below ``base``, following no link.
 

@@ -280,7 +280,7 @@ class Updater(Client):
             Exception: as :meth:`get_targetinfo` and :meth:`download_target`. After the first
                 failure the other downloads are cancelled.
         """
-        from concurrent.futures import ThreadPoolExecutor
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
         self._refresh_once()
         stop = _Stop(cancel)
@@ -295,10 +295,12 @@ class Updater(Client):
         with ThreadPoolExecutor(workers) as executor:
             futures = [executor.submit(one, target) for target in targets]
             try:
-                return dict(future.result() for future in futures)
-            except BaseException:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                # All are done, or one has failed: ask that one first.
+                failed = [f for f in futures if f.done() and f.exception() is not None]
+                return dict(future.result() for future in (*failed, *futures))
+            finally:
                 stop.set()
-                raise
 
     def _found(self, target_path: str) -> TargetFile:
         target = self.get_targetinfo(target_path)
