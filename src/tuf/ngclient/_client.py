@@ -116,10 +116,14 @@ class Client:
             for base in (first, *map(_with_slash, self.config.target_mirrors))
         ]
 
-    def _find_cached(self, target: TargetFile, filepath: str | None = None) -> str | None:
-        path = filepath if filepath is not None else self._target_path(target.path)
-        if filepath is None and not is_below(self.target_dir or "", path):
-            return None
+    def _find_cached(
+        self, target: TargetFile, filepath: str | None = None, directory: str | None = None
+    ) -> str | None:
+        path = filepath
+        if path is None:
+            path = self._target_path(target.path, directory)
+            if not is_below(directory or self.target_dir or "", path):
+                return None
         file = open_regular(path)
         if file is None:
             return None
@@ -132,11 +136,7 @@ class Client:
         return path
 
     def _updated(self, targets: Iterable[TargetFile], directory: str | None) -> list[TargetFile]:
-        return [
-            target
-            for target in targets
-            if self._find_cached(target, self._target_path(target.path, directory)) is None
-        ]
+        return [target for target in targets if self._find_cached(target, None, directory) is None]
 
     def _download(
         self,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
+import contextvars
 import threading
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
+    Coroutine,
     Iterable,
     Iterator,
 )
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from typing import IO, Any, TypeVar
 
-from tuf.api.exceptions import RepositoryError
+from tuf.api.exceptions import DownloadCancelledError, RepositoryError
 from tuf.api.metadata import TargetFile
 from tuf.ngclient._client import Client
 from tuf.ngclient.config import UpdaterConfig
@@ -102,10 +105,16 @@ class AsyncUpdater(Client):
         self._threads.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function in a thread. Cancelling cancels what the thread waits for."""
         loop = asyncio.get_running_loop()
-        if isinstance(self._fetcher, _Bridge):
-            self._fetcher.loop = loop
-        return await loop.run_in_executor(self._threads, function, *args)
+        call = _Call(loop)
+        context = contextvars.copy_context()
+        context.run(_current.set, call)
+        try:
+            return await loop.run_in_executor(self._threads, partial(context.run, function, *args))
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
     async def _drive(self, steps: Steps[T]) -> T:
         """Do what a workflow asks for, until it is done."""
@@ -243,6 +252,57 @@ class AsyncUpdater(Client):
             raise
 
 
+class _Call:
+    """A call in a thread, which may wait for coroutines on the event loop.
+
+    Args:
+        loop: the event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waiting: Future[Any] | None = None
+        self._cancelled = False
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Wait in the thread for something that happens on the loop.
+
+        Raises:
+            DownloadCancelledError: the call was cancelled, or the loop is closed.
+        """
+        with self._lock:
+            try:
+                if self._cancelled:
+                    raise DownloadCancelledError("cancelled")
+                waiting = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            except (DownloadCancelledError, RuntimeError) as e:
+                coroutine.close()
+                raise DownloadCancelledError(str(e)) from e
+            self._waiting = waiting
+        try:
+            return waiting.result()
+        except CancelledError as e:
+            raise DownloadCancelledError("cancelled") from e
+
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Have something happen on the loop, if it still runs, and don't wait for it."""
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+
+    def cancel(self) -> None:
+        """Let the thread wait no longer."""
+        with self._lock:
+            self._cancelled = True
+            if self._waiting is not None:
+                self._waiting.cancel()
+
+
+_current: contextvars.ContextVar[_Call] = contextvars.ContextVar("_current")
+
+
 class _Bridge(FetcherInterface):
     """Lets threads fetch through an asyncio fetcher, which runs on the event loop.
 
@@ -252,19 +312,22 @@ class _Bridge(FetcherInterface):
 
     def __init__(self, fetcher: AsyncFetcherInterface) -> None:
         self._async_fetcher = fetcher
-        self.loop: asyncio.AbstractEventLoop
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        call = _current.get()
         chunks = self._async_fetcher.fetch(url)
+
+        async def next_chunk() -> bytes | None:
+            return await anext(chunks, None)
+
+        async def close() -> None:
+            if isinstance(chunks, AsyncGenerator):
+                # It may be about to end by itself, of a cancellation.
+                with contextlib.suppress(RuntimeError):
+                    await chunks.aclose()
+
         try:
-            while (chunk := self._wait(anext(chunks, None))) is not None:
+            while (chunk := call.wait(next_chunk())) is not None:
                 yield chunk
         finally:
-            if isinstance(chunks, AsyncGenerator):
-                self._wait(chunks.aclose())
-
-    def _wait(self, awaitable: Awaitable[T]) -> T:
-        async def wait() -> T:
-            return await awaitable
-
-        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result()
+            call.start(close())

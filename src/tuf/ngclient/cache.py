@@ -52,6 +52,8 @@ class Cache:
         self._memory: dict[str, bytes | None] = {}
         # Which file it was that was read or written here last, by name.
         self._seen: dict[str, _Identity] = {}
+        # What version a file claimed when it was last looked at, by name.
+        self._versions: dict[str, tuple[_Identity, int]] = {}
         self._unsynced = False
 
     def read(self, role: str, version: int | None = None) -> bytes | None:
@@ -152,8 +154,13 @@ class Cache:
 
     def _version_on_disk(self, name: str) -> int:
         """The version that a file claims; 0 if there is none."""
-        data = read_file(self._path(name))
-        return (data and self._version_of(data)) or 0
+        identity = _identity(self._path(name))
+        known, version = self._versions.get(name, (None, 0))
+        if identity != known:
+            data = read_file(self._path(name))
+            version = (data and self._version_of(data)) or 0
+            self._versions[name] = identity, version
+        return version
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory or "", name)
@@ -174,7 +181,7 @@ class Cache:
         from filelock import FileLock  # here, since an update that changes nothing needs no lock
 
         directory = self._directory or ""
-        with local_errors(f"cannot lock {directory}"):
+        with local_errors(f"cannot write metadata to {directory}"):
             for name in ("root_history", ".tuf"):
                 os.makedirs(os.path.join(directory, name), exist_ok=True)
             lock = FileLock(os.path.join(directory, ".tuf", "lock"), timeout=LOCK_TIMEOUT)

@@ -59,7 +59,7 @@ def target_file_name(target_path: str) -> str:
     Raises:
         ValueError: no file can have that name.
     """
-    name = quote(target_path, safe="")
+    name = quote(target_path, safe="", errors="surrogatepass")
     if name.startswith(PART_PREFIX):
         return f"%2E{name[1:]}"  # it must not be taken for a part
     if name in ("", ".", ".."):
@@ -82,12 +82,13 @@ def target_file_path(target_path: str) -> str:
 
 
 def local_target_paths(directory: str, in_subdirectories: bool) -> list[str]:
-    """The target paths whose files are in a directory. Links are passed over.
+    """The target paths whose files are in a directory. Links and other files are passed over.
 
     Raises:
         LocalFileError: it cannot be read.
     """
     found = []
+    file_name = target_file_path if in_subdirectories else target_file_name
 
     def fail(error: OSError) -> None:
         raise error
@@ -100,8 +101,13 @@ def local_target_paths(directory: str, in_subdirectories: bool) -> list[str]:
                 path = os.path.join(parent, name)
                 if name.startswith(PART_PREFIX) or not stat.S_ISREG(os.lstat(path).st_mode):
                     continue
-                relative = os.path.relpath(path, directory)
-                found.append(relative.replace(os.sep, "/") if in_subdirectories else unquote(name))
+                if in_subdirectories:
+                    target_path = os.path.relpath(path, directory).replace(os.sep, "/")
+                else:
+                    target_path = unquote(name)
+                with contextlib.suppress(ValueError):
+                    if os.path.join(directory, file_name(target_path)) == path:
+                        found.append(target_path)
     return found
 
 
