@@ -15,7 +15,7 @@ from tuf.api.exceptions import LengthOrHashMismatchError, OfflineError
 from tuf.api.metadata import TargetFile
 from tuf.ngclient.cache import Cache
 from tuf.ngclient.config import EnvelopeType, UpdaterConfig
-from tuf.ngclient.download import Downloader, Limits, Progress
+from tuf.ngclient.download import Downloader, Limits, Progress, verified_copy
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.local_files import (
     is_below,
@@ -147,11 +147,11 @@ class Client:
         cancel: threading.Event | None,
     ) -> str:
         path = filepath if filepath is not None else self._target_path(target.path)
-        urls = self._target_urls(target, base_url)
         if self.config.offline:
-            if self._find_cached(target, path) is None:
-                raise OfflineError(f"target {target.path!r} is not there, and we are offline")
+            if self._find_cached(target, filepath) is None:
+                raise _not_there(target)
             return path
+        urls = self._target_urls(target, base_url)
         base = os.path.dirname(path) if filepath is not None else self.target_dir or ""
         make_directories(base, os.path.dirname(os.path.relpath(path, base)))
         self._downloader.to_file(target, urls, path, progress, cancel)
@@ -164,10 +164,15 @@ class Client:
         progress: Progress | None,
         cancel: threading.Event | None,
     ) -> IO[bytes]:
-        urls = self._target_urls(target, base_url)
         if not self.config.offline:
+            urls = self._target_urls(target, base_url)
             return self._downloader.to_stream(target, urls, progress, cancel)
-        raise OfflineError(f"target {target.path!r} is not kept, and we are offline")
+        path = None if self.target_dir is None else self._find_cached(target)
+        source = None if path is None else open_regular(path)
+        if source is None:
+            raise _not_there(target)
+        with source:
+            return verified_copy(target, source)
 
     def _local_target_paths(self) -> list[str]:
         if self.target_dir is None:
@@ -184,6 +189,10 @@ class Client:
                     os.unlink(path)
                 removed.append(path)
         return removed
+
+
+def _not_there(target: TargetFile) -> OfflineError:
+    return OfflineError(f"target {target.path!r} is not there, and the client is offline")
 
 
 def _with_slash(url: str) -> str:

@@ -264,6 +264,7 @@ class _Call:
         self._lock = threading.Lock()
         self._waiting: Future[Any] | None = None
         self._cancelled = False
+        self._started: asyncio.Task[object]
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait in the thread for something that happens on the loop.
@@ -285,12 +286,14 @@ class _Call:
         except CancelledError as e:
             raise DownloadCancelledError("cancelled") from e
 
-    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+    def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Have something happen on the loop, if it still runs, and don't wait for it."""
-        try:
-            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:
-            coroutine.close()
+
+        def start() -> None:
+            self._started = self._loop.create_task(function())
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and all that ran on it
+            self._loop.call_soon_threadsafe(start)
 
     def cancel(self) -> None:
         """Let the thread wait no longer."""
@@ -330,4 +333,4 @@ class _Bridge(FetcherInterface):
             while (chunk := call.wait(next_chunk())) is not None:
                 yield chunk
         finally:
-            call.start(close())
+            call.start(close)

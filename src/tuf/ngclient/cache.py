@@ -171,11 +171,6 @@ class Cache:
         replace_file(path, os.path.join(directory, ".tuf", "new"), data)
         self._seen[name] = _identity(path)
 
-    def _sync(self, directory: str) -> None:
-        with local_errors("cannot sync"):
-            sync_directory(os.path.join(directory, "root_history"))
-            sync_directory(directory)
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[str]:
         from filelock import FileLock  # here, since an update that changes nothing needs no lock

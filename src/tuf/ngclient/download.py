@@ -51,6 +51,8 @@ _GOOD_PROGRESS = 1 << 20
 _WORTH_KEEPING = 1 << 20
 #: Seconds after which a partial file that nobody writes to is removed.
 _STALE = 24 * 3600
+#: Seconds after which a directory is looked through again for such files.
+_SWEEP_EVERY = 3600
 #: Seconds over which the transfer rate is measured.
 _WINDOW = 10.0
 
@@ -76,7 +78,8 @@ class _Pace:
     def __init__(self, url: str, limits: Limits) -> None:
         self._url = url
         self._limits = limits
-        self._started = self._window = time.monotonic()
+        self._started = time.monotonic()
+        self._window: float | None = None
         self._received = 0
 
     def check(self, count: int) -> None:
@@ -89,6 +92,9 @@ class _Pace:
         limit = self._limits.max_seconds
         if limit is not None and now - self._started > limit:
             raise SlowRetrievalError(f"{self._url}: not complete after {limit} seconds")
+        if self._window is None:
+            self._window = now  # until the first byte a server may think
+            return
         self._received += count
         elapsed = now - self._window
         if elapsed >= _WINDOW:
@@ -225,7 +231,7 @@ class Downloader:
     def __init__(self, fetcher: FetcherInterface, limits: Limits) -> None:
         self._fetcher = fetcher
         self._limits = limits
-        self._swept: set[str] = set()
+        self._swept: dict[str, float] = {}
 
     def to_file(
         self,
@@ -245,9 +251,10 @@ class Downloader:
             LocalFileError: the file cannot be written.
         """
         directory = os.path.dirname(path) or os.curdir
-        if directory not in self._swept:
+        now = time.monotonic()
+        if now - self._swept.get(directory, -_SWEEP_EVERY) >= _SWEEP_EVERY:
+            self._swept[directory] = now
             _sweep(directory)
-            self._swept.add(directory)
         with _replacing(path, target) as file, contextlib.closing(Part(target, file)) as part:
             part.take_up()
             self._download(part, urls, progress, cancel)
@@ -265,24 +272,7 @@ class Downloader:
             DownloadError: it could not be downloaded.
             LengthOrHashMismatchError: no URL has the target.
         """
-        import tempfile
-
-        file: IO[bytes]
-        if target.length < _BIG:
-            file = io.BytesIO()
-        else:
-            with local_errors("cannot make a temporary file"):
-                file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
-        try:
-            with contextlib.closing(Part(target, file)) as part:
-                self._download(part, urls, progress, cancel)
-            with local_errors(f"cannot write target {target.path!r}"):
-                file.seek(0)
-        except BaseException:
-            with contextlib.suppress(OSError):  # what is still in a buffer has no place to go
-                file.close()
-            raise
-        return file
+        return _verified(target, lambda part: self._download(part, urls, progress, cancel))
 
     def _download(
         self,
@@ -374,6 +364,44 @@ class Downloader:
                     progress(part.target, part.offset)
 
 
+def verified_copy(target: TargetFile, source: IO[bytes]) -> IO[bytes]:
+    """Copy a target into a file without a name, open at its start, whole and verified.
+
+    Raises:
+        LengthOrHashMismatchError: it is not the target.
+    """
+
+    def copy(part: Part) -> None:
+        while data := source.read(_BLOCK):
+            part.write(data)
+        part.finish()
+
+    return _verified(target, copy)
+
+
+def _verified(target: TargetFile, fill: Callable[[Part], None]) -> IO[bytes]:
+    """A file without a name, filled by a function that verifies it."""
+    import tempfile
+
+    what = f"cannot write target {target.path!r}"
+    file: IO[bytes]
+    if target.length < _BIG:
+        file = io.BytesIO()
+    else:
+        with local_errors(what):
+            file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+    try:
+        with contextlib.closing(Part(target, file)) as part:
+            fill(part)
+        with local_errors(what):
+            file.seek(0)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what is still in a buffer has no place to go
+            file.close()
+        raise
+    return file
+
+
 def _pause(seconds: float, cancel: threading.Event | None) -> None:
     (cancel or threading.Event()).wait(seconds)
 
@@ -396,15 +424,22 @@ def _replacing(path: str, target: TargetFile) -> Iterator[IO[bytes]]:
     left = os.path.join(directory, f"{PART_PREFIX}{hashlib.sha256(identity).hexdigest()[:32]}")
     temporary = f"{left}-{secrets.token_hex(8)}.part"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    what = f"cannot write target {target.path!r}"
     try:
-        with local_errors(f"cannot write target {target.path!r}"):
+        with local_errors(what):
             with contextlib.suppress(FileNotFoundError):
                 # Only one of several downloads can have it; the others begin at the start.
                 os.rename(f"{left}.part", temporary)
-            with open(os.open(temporary, flags, 0o666), "r+b") as file:
-                yield file
+            file = os.fdopen(os.open(temporary, flags, 0o666), "r+b")
+        try:
+            yield file
+            with local_errors(what):
                 file.flush()
                 os.fsync(file.fileno())
+        finally:
+            with contextlib.suppress(OSError):  # what is still in a buffer has no place to go
+                file.close()
+        with local_errors(what):
             os.replace(temporary, path)
             sync_directory(directory)
     except DownloadError:

@@ -91,7 +91,8 @@ def local_target_paths(directory: str, in_subdirectories: bool) -> list[str]:
     file_name = target_file_path if in_subdirectories else target_file_name
 
     def fail(error: OSError) -> None:
-        raise error
+        if not isinstance(error, FileNotFoundError):
+            raise error
 
     with local_errors("cannot read the target directory"):
         for parent, directories, names in os.walk(directory, onerror=fail):

@@ -293,8 +293,8 @@ class Updater(Client):
             return info.path, path or self._download(info, None, None, progress, stop)
 
         with ThreadPoolExecutor(workers) as executor:
-            futures = [executor.submit(one, target) for target in targets]
             try:
+                futures = [executor.submit(one, target) for target in targets]
                 wait(futures, return_when=FIRST_EXCEPTION)
                 # All are done, or one has failed: ask that one first.
                 failed = [f for f in futures if f.done() and f.exception() is not None]
