@@ -20,6 +20,7 @@ from tuf.repository.changes import (
     SetThreshold,
     Undelegate,
 )
+from tuf.repository.drafts import Draft, ExportedDraft
 from tuf.repository.managed import ManagedRepository
 from tuf.repository.policy import Policy, PolicyError
 from tuf.repository.signers import Keyring, KeySource, KeyUnavailable, generate_key, read_public_key
@@ -34,6 +35,8 @@ __all__ = [
     "Conflict",
     "Delegate",
     "DirectoryStore",
+    "Draft",
+    "ExportedDraft",
     "FileExists",
     "KeySource",
     "KeyUnavailable",

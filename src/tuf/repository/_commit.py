@@ -39,7 +39,13 @@ class Commit(Transaction):
         changed = self._changed_roles()
         is_new = self.state.timestamp is None
         if (is_new or "targets" in changed) and "targets" not in self._pending:
-            self.touch("targets")
+            if not self.has_draft("targets"):
+                self.touch("targets")
+            elif is_new:
+                return self._done
+            else:
+                # The root has to wait for those who sign targets.
+                self._next_root, changed = None, []
         if changed:
             self._forced |= {"snapshot", "timestamp"}
         # A client that has the old root and one that has the new root shall both succeed at any
@@ -202,7 +208,7 @@ class Commit(Transaction):
             if delegator is None or bins is None:
                 continue
             md = None if edits.clear else self.state.targets(role)
-            expires = self._now + self.policy.delegated.expires
+            expires = self.now + self.policy.delegated.expires
             maker = BinMaker(
                 None if md is None else md.signed,
                 delegator,

@@ -44,11 +44,11 @@ def read_metadata(data: bytes, kind: type[M], what: str) -> tuple[Metadata[M], R
     return metadata, Received(bytes(file.signed_data))
 
 
-def is_complete(draft: Metadata[Root], received: Received, root: Root) -> bool:
-    """Whether a root that is to follow another has all signatures it needs (5.3.4)."""
+def is_complete(draft: Metadata[Root], received: Received, before: list[Root]) -> bool:
+    """Whether a root that is to follow others has all signatures it needs (5.3.4)."""
     return all(
         delegator.count_signatures("root", received, draft.signatures).verified
-        for delegator in (root, draft.signed)
+        for delegator in (*before[-1:], draft.signed)
     )
 
 
@@ -99,11 +99,11 @@ class State:
         self.roots = list(chain.update())
         self._files: dict[str, tuple[Metadata[Any], bytes]] = {}
         self.staged: Metadata[Root] | None = None
-        if self.root_draft is not None and self.roots:
+        if self.root_draft is not None:
             draft, received = read_metadata(self.root_draft, Root, "draft of root")
-            if draft.signed.version == self.root.version + 1:
-                self.staged = draft if is_complete(draft, received, self.root) else None
-            elif draft.signed.version <= self.root.version:
+            if draft.signed.version == len(self.roots) + 1:
+                self.staged = draft if is_complete(draft, received, self.roots) else None
+            else:
                 self.root_draft = None  # it is published, or will never be
         self.timestamp: Metadata[Timestamp] | None = None
         self.snapshot: Metadata[Snapshot] | None = None

@@ -92,7 +92,7 @@ class Transaction(Repository):
         self.state = state
         self.policy = policy
         self._keyring = keyring
-        self._now = now
+        self.now = now
         self._executor = executor
         self._pending: dict[str, Metadata[Any]] = {}
         self._presigned: dict[str, Metadata[Any]] = {}
@@ -134,7 +134,7 @@ class Transaction(Repository):
     def close(self, role: str, md: Metadata[Any]) -> None:
         """Make changed metadata part of the publication."""
         md.signed.version = self._version(role) + 1
-        md.signed.expires = self._now + self.policy.role(role).expires
+        md.signed.expires = self.now + self.policy.role(role).expires
         md.signatures.clear()
         self._pending[role] = md
 
@@ -213,6 +213,11 @@ class Transaction(Repository):
     def is_pending(self, role: str) -> bool:
         """Whether a role gets a new version."""
         return role in self._pending
+
+    def has_draft(self, role: str) -> bool:
+        """Whether a role waits for signatures."""
+        data = self._draft(role)
+        return data is not None and read_draft(data, role).signed.version > self._version(role)
 
     def drop(self, role: str) -> None:
         """Let a role not get a new version."""

@@ -6,19 +6,33 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import chain
+from typing import TypeVar
 
+from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Role, Root
 from tuf.repository._apply import apply_all
 from tuf.repository._commit import Commit
+from tuf.repository._renew import renew_due
 from tuf.repository._replay import Replay
-from tuf.repository._state import RootChain, State
+from tuf.repository._state import RootChain, State, draft_name
 from tuf.repository._transaction import Publication, Transaction
 from tuf.repository.changes import Change, SetBins
+from tuf.repository.drafts import (
+    Draft,
+    OpenDraft,
+    draft_roles,
+    export,
+    open_draft,
+    read_signature,
+)
 from tuf.repository.policy import Policy
 from tuf.repository.signers import Keyring
 from tuf.repository.store import Conflict, Store, WriteNothing
+
+D = TypeVar("D")
 
 #: How often a publication begins again, because others publish at the same time.
 _ATTEMPTS = 100
@@ -77,15 +91,17 @@ class ManagedRepository:
             ValueError: the policy does not give each role keys.
             KeyUnavailable: a key cannot be used.
         """
+        done = Publication() if dry_run else self._publish_drafts()
         state = self.state()
-        done = Publication()
+        if not state.roots and state.root_draft is not None:
+            return Publication({}, {draft.role: draft.missing for draft in self.drafts()})
         if not state.roots:
             tx = self._transaction(state, dry_run)
             with tx.edit_root() as root:
                 self._set_roles(root)
             done = tx.commit()
-            if dry_run or done.drafts:
-                return done
+        if not self.state().roots:
+            return done
         bins = self.policy.bins
         if bins is not None and state.snapshot is None:
             keys = tuple(map(self.keyring.public_key, bins.keys))
@@ -128,6 +144,113 @@ class ManagedRepository:
             published = self._try(lambda tx: apply_all(tx, replay, self._executor), dry_run)
         return Publication({**done.versions, **published.versions}, published.drafts)
 
+    def renew(self, *, dry_run: bool = False) -> Publication:
+        """Sign anew what is due by its signing period; nothing else is touched.
+
+        It is safe to run at any time, on any number of machines. Roles whose keys are not here
+        become drafts, once; all drafts are in the result.
+
+        Args:
+            dry_run: only tell what would be published.
+
+        Raises:
+            RepositoryError: what is in the store is not valid, or cannot be signed.
+            KeyUnavailable: a key cannot be used.
+            StorageError: the store failed.
+        """
+        done = Publication() if dry_run else self._publish_drafts()
+        renewed = self._try(renew_due, dry_run)
+        waiting = {draft.role: draft.missing for draft in self.drafts() if not draft.stale}
+        return Publication({**done.versions, **renewed.versions}, {**renewed.drafts, **waiting})
+
+    # Drafts.
+
+    def drafts(self) -> list[Draft]:
+        """The metadata that waits for signatures, who has signed, and who has not.
+
+        Raises:
+            RepositoryError: what is in the store is not valid.
+        """
+        state = self.state()
+        return [open_draft(self.store, state, role).view() for role in draft_roles(self.store)]
+
+    def sign(self, role: str) -> Publication:
+        """Sign a draft with the keys that are here.
+
+        If that completes it, it is published; if keys for that are missing here, by whoever
+        publishes next.
+
+        Args:
+            role: the role.
+
+        Raises:
+            ValueError: there is no draft of the role.
+            UnsignedMetadataError: none of the keys here can sign it.
+            KeyUnavailable: a key cannot be used.
+        """
+
+        def sign(draft: OpenDraft) -> None:
+            before = len(draft.sealed.signatures)
+            draft.sealed.sign(self.keyring, draft.signing_keys())
+            if len(draft.sealed.signatures) == before:
+                raise UnsignedMetadataError(f"no key here can add a signature to {role}")
+
+        return self._sign(role, sign)
+
+    def export_draft(self, role: str) -> bytes:
+        """A draft as one file, for somebody to sign elsewhere: see :class:`ExportedDraft`.
+
+        Raises:
+            ValueError: there is no draft of the role.
+        """
+        return export(open_draft(self.store, self.state(), role))
+
+    def import_signature(self, data: bytes) -> Publication:
+        """Add a signature that was made elsewhere; then go on as :meth:`sign` does.
+
+        Args:
+            data: the small file.
+
+        Raises:
+            RepositoryError: it is not a signature by a key of the role over the current draft.
+            ValueError: there is no draft of the role.
+        """
+        role, version, signature = read_signature(data)
+
+        def add(draft: OpenDraft) -> None:
+            if draft.metadata.signed.version != version:
+                raise UnsignedMetadataError(
+                    f"the signature is for version {version} of {role},"
+                    f" the draft is version {draft.metadata.signed.version}"
+                )
+            draft.add(signature)
+
+        return self._sign(role, add)
+
+    def _sign(self, role: str, sign: Callable[[OpenDraft], None]) -> Publication:
+        def once() -> None:
+            draft = open_draft(self.store, self.state(), role)
+            sign(draft)
+            self.store.swap(draft_name(role), draft.data, draft.sealed.file())
+
+        again(once)
+        done = Publication()
+        # Who signs need not be able to publish. If not, the next publication does it.
+        with suppress(UnsignedMetadataError):
+            done = self._publish_drafts()
+        waiting = {d.role: d.missing for d in self.drafts() if d.role == role and not d.stale}
+        return Publication(done.versions, waiting)
+
+    def discard_draft(self, role: str) -> None:
+        """Give a draft up.
+
+        Args:
+            role: the role.
+        """
+        self.store.delete(draft_name(role))
+
+    # Publishing.
+
     def _publish_drafts(self) -> Publication:
         """Publish the drafts that are complete."""
         if not any(True for _ in self.store.list("drafts/")):
@@ -136,18 +259,29 @@ class ManagedRepository:
 
     def _try(self, prepare: Callable[[Transaction], object], dry_run: bool = False) -> Publication:
         """Publish what a function makes of a transaction; again, if others were first."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self._transaction(self.state(), dry_run) as tx:
-                    prepare(tx)
-                    return tx.commit()
-            except Conflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                # Publishers that wait equally long meet again.
-                time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311
-        raise AssertionError("unreachable")
+
+        def once() -> Publication:
+            with self._transaction(self.state(), dry_run) as tx:
+                prepare(tx)
+                return tx.commit()
+
+        return again(once)
 
     def _transaction(self, state: State, dry_run: bool = False) -> Commit:
         store = WriteNothing(self.store) if dry_run else self.store
         return Commit(store, state, self.policy, self.keyring, self._clock(), self._executor)
+
+
+def again(action: Callable[[], D]) -> D:
+    """Do something; again, if others were first.
+
+    Raises:
+        Conflict: others were first every time.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return action()
+        except Conflict:
+            # Those who wait equally long meet again.
+            time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311
+    return action()
