@@ -6,6 +6,7 @@ always been published, for those who keep and sign metadata in ways of their own
 
 from tuf.repository._abstract import AbortEdit, Repository
 from tuf.repository._transaction import Publication
+from tuf.repository.audit import Finding
 from tuf.repository.changes import (
     AddKey,
     AddTarget,
@@ -38,6 +39,7 @@ __all__ = [
     "Draft",
     "ExportedDraft",
     "FileExists",
+    "Finding",
     "KeySource",
     "KeyUnavailable",
     "Keyring",

@@ -26,6 +26,12 @@ def metadata_name(role: str, version: int) -> str:
     return f"metadata/{version}.{role}.json"
 
 
+def split_name(name: str) -> tuple[str, int]:
+    """The role and version of a metadata file in the store; version 0 for a file without one."""
+    version, _, role = name.removeprefix("metadata/").removesuffix(".json").partition(".")
+    return (role, int(version)) if version.isdecimal() and version.isascii() else (name, 0)
+
+
 def draft_name(role: str) -> str:
     """The name of a role's draft in the store."""
     return f"drafts/{role}.json"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import TypeVar
 
@@ -18,7 +18,9 @@ from tuf.repository._commit import Commit
 from tuf.repository._renew import renew_due
 from tuf.repository._replay import Replay
 from tuf.repository._state import RootChain, State, draft_name
+from tuf.repository._sweep import sweepable
 from tuf.repository._transaction import Publication, Transaction
+from tuf.repository.audit import Finding, audit
 from tuf.repository.changes import Change, SetBins
 from tuf.repository.drafts import (
     Draft,
@@ -162,6 +164,44 @@ class ManagedRepository:
         renewed = self._try(renew_due, dry_run)
         waiting = {draft.role: draft.missing for draft in self.drafts() if not draft.stale}
         return Publication({**done.versions, **renewed.versions}, {**renewed.drafts, **waiting})
+
+    def audit(self, days: float = 0, *, hashes: bool = False) -> list[Finding]:
+        """Look whether the repository is valid as a client sees it, and what else is strange.
+
+        Args:
+            days: look how it will be in so many days, if nothing is done.
+            hashes: read all target files and check their hashes; else only their lengths.
+
+        Returns:
+            What was found, errors first; nothing, if all is well.
+
+        Raises:
+            StorageError: the store failed.
+        """
+        return audit(self.store, self.policy, self._clock() + timedelta(days=days), hashes=hashes)
+
+    def sweep(self, *, dry_run: bool = False) -> list[str]:
+        """Delete what nothing has named for longer than the policy's retention.
+
+        All roots are kept, and so is everything that the current snapshot names.
+
+        Args:
+            dry_run: only tell what would be deleted.
+
+        Returns:
+            The names of the files.
+
+        Raises:
+            RepositoryError: what is in the store is not valid.
+            StorageError: the store failed.
+        """
+        grace = self.policy.retention.total_seconds()
+        names = sweepable(self.store, self.state(), self._clock().timestamp(), grace)
+        if not dry_run:
+            for name in names:
+                self.store.delete(name)
+            self.store.clean(grace)
+        return names
 
     # Drafts.
 
