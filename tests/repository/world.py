@@ -107,6 +107,11 @@ class World:
                         assert Path(updater.download_target(info)).read_bytes() == content
 
 
+def open_store(url: str) -> Store:
+    """The store at a path."""
+    return DirectoryStore(url)
+
+
 class Published(dict[str, Any]):
     """What a web server in front of a store serves."""
 

@@ -181,7 +181,10 @@ class DirectoryStore(Store):
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._root = os.path.abspath(directory)
         self._staging = os.path.join(self._root, ".tuf-staging")
-        self._lock = FileLock(os.path.join(self._root, ".tuf-lock"))
+
+    def _lock(self) -> FileLock:
+        # A new one each time: one that was made before a fork is of no use after it.
+        return FileLock(os.path.join(self._root, ".tuf-lock"))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._root, *check_name(name).split("/"))
@@ -257,7 +260,7 @@ class DirectoryStore(Store):
         parents = {os.path.dirname(self._path(name)) for name in staged}
         for parent in parents:
             _make_directory(parent)
-        with self._lock:
+        with self._lock():
             for name, path in staged.items():
                 if os.path.exists(self._path(name)):
                     there.append(name)
@@ -280,7 +283,7 @@ class DirectoryStore(Store):
                 self._stage(staged, new)
                 self._sync([staged])
                 _make_directory(os.path.dirname(path))
-                with self._lock:
+                with self._lock():
                     if self.read(name) != old:
                         raise Conflict(f"{name} was replaced by somebody else")
                     os.replace(staged, path)
