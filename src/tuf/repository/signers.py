@@ -133,7 +133,7 @@ def read_public_key(path: str | os.PathLike[str]) -> Key:
         OSError: it cannot be read.
     """
     data = Path(path).read_bytes()
-    if b"-----BEGIN " in data:
+    if data.lstrip().startswith(b"-----BEGIN "):
         public: Any = load_pem_public_key(data)
         return SSlibKey.from_crypto(public)
     try:
@@ -239,7 +239,10 @@ class Keyring:
             return source.public
         path = self._file(source)
         if path is not None and Path(f"{path}.pub").exists():
-            return read_public_key(f"{path}.pub")
+            try:
+                return read_public_key(f"{path}.pub")
+            except (OSError, ValueError) as e:
+                raise KeyUnavailable(f"key {name} ({path}.pub): {e}") from e
         return SSlibKey.from_crypto(self._read(source).public_key())
 
     def name(self, key: Key) -> str | None:
