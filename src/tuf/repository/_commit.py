@@ -153,8 +153,9 @@ class Commit(Transaction):
                 self.bin_edits(name).all |= was != signers(targets, bin_)
                 continue
             for role in delegations.roles or {}:
-                data = self.state.file(role)
-                if role in self._pending or data is None:
+                # What is new needs no old file, which a role that was revoked may not have.
+                data = None if role in self._pending else self.state.file(role)
+                if data is None:
                     continue
                 md, received = read_metadata(data, Targets, role)
                 if targets.count_signatures(role, received, md.signatures).missing:

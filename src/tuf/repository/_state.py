@@ -165,15 +165,16 @@ class State:
             RepositoryError: it is missing or not valid.
         """
         if role not in self._files:
-            data = self.file(role)
-            if data is None:
+            if not self.version(role):
                 return None
+            # First this: a role that was revoked elsewhere has no file here.
+            delegator = self.delegator(role)
+            if delegator is None:
+                return None  # still in the snapshot, but nobody trusts it any more
+            data = self._read(role, self.version(role))
             if role == "targets":
                 metadata = self._verified(data, Targets, role)
             else:
-                delegator = self.delegator(role)
-                if delegator is None:
-                    return None  # still in the snapshot, but nobody trusts it any more
                 metadata, received = read_metadata(data, Targets, role)
                 delegator.verify_received(role, received, metadata.signatures)
             if metadata.signed.version != self.version(role):
