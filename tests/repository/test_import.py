@@ -265,6 +265,7 @@ def test_policy_without_keys_is_valid(empty: World) -> None:
 
 def test_root_keys_elsewhere_leave_a_draft(empty: World) -> None:
     world = take_over(empty, LEGACY, "keystore")
+    keys = world.policy
     for name in ("root", "root2", "root3"):
         world.lose(name)
 
@@ -272,6 +273,12 @@ def test_root_keys_elsewhere_leave_a_draft(empty: World) -> None:
 
     assert done.drafts == {"root": 2}
     assert not world.repository.state().root.consistent_snapshot
+    with pytest.raises(RepositoryError, match="root version 2 says no consistent snapshots"):
+        world.publish(AddTarget("new", data=b"new"))
+    world.policy = keys
+    world.repository.sign("root")
+    world.publish(AddTarget("new", data=b"new"))
+    world.check({**OLD, "new": b"new"})
 
 
 def test_revoked_role_without_a_file(empty: World, tmp_path: Path) -> None:

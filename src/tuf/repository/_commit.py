@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tuf.api._entries import Entries
 from tuf.api._verification import Delegator
-from tuf.api.exceptions import UnsignedMetadataError
+from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, MetaFile, Root, SuccinctRoles, Targets
 from tuf.repository._bins import BinMaker, BinWork
 from tuf.repository._seal import Sealed, keys_of, seal
@@ -36,6 +36,13 @@ class Commit(Transaction):
         if not self.state.roots:
             self._publish_root()
             return self._done
+        others = self._pending.keys() - {"root"} or self._bins or self._forced
+        if others and not self.state.root.consistent_snapshot:
+            # Clients would look for files by names that are not written here.
+            raise RepositoryError(
+                f"root version {self.state.root.version} says no consistent snapshots:"
+                " publish one with use_consistent_snapshots() first"
+            )
         changed = self._changed_roles()
         is_new = self.state.timestamp is None
         if (is_new or "targets" in changed) and "targets" not in self._pending:
