@@ -104,17 +104,16 @@ def test_mirror_refuses_what_is_not_valid(world: World, tmp_path: Path) -> None:
     for n, damaged in enumerate((name, "metadata/2.targets.json", "metadata/2.snapshot.json")):
         path = tmp_path / "repo" / damaged
         good = path.read_bytes()
-        path.write_bytes(
-            good.replace(b'"length":5', b'"length":6').replace(b"hello", b"HELLO")[:-1]
-        )
-        copy = DirectoryStore(tmp_path / "mirror")
+        path.write_bytes(good.replace(b'"version":2', b'"version":3').replace(b"hello", b"HELLO"))
+        copy = DirectoryStore(tmp_path / f"mirror-{n}")
         with pytest.raises(RepositoryError):
             mirror(DirectorySource(tmp_path / "repo"), copy, root)
         assert copy.read("metadata/timestamp.json") is None
         path.write_bytes(good)
-    other = World(tmp_path / "keys")
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other")
     other.create()
-    with pytest.raises(RepositoryError, match="root"):
+    with pytest.raises(RepositoryError, match="signed by 0/1 keys"):
         mirror(
             DirectorySource(tmp_path / "repo"),
             DirectoryStore(tmp_path / "mirror"),
