@@ -104,22 +104,42 @@ def test_mirror_refuses_what_is_not_valid(world: World, tmp_path: Path) -> None:
     for n, damaged in enumerate((name, "metadata/2.targets.json", "metadata/2.snapshot.json")):
         path = tmp_path / "repo" / damaged
         good = path.read_bytes()
-        path.write_bytes(
-            good.replace(b'"length":5', b'"length":6').replace(b"hello", b"HELLO")[:-1]
-        )
-        copy = DirectoryStore(tmp_path / "mirror")
+        path.write_bytes(good.replace(b'"version":2', b'"version":3').replace(b"hello", b"HELLO"))
+        copy = DirectoryStore(tmp_path / f"mirror-{n}")
         with pytest.raises(RepositoryError):
             mirror(DirectorySource(tmp_path / "repo"), copy, root)
         assert copy.read("metadata/timestamp.json") is None
         path.write_bytes(good)
-    other = World(tmp_path / "keys")
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other")
     other.create()
-    with pytest.raises(RepositoryError, match="root"):
+    with pytest.raises(RepositoryError, match="signed by 0/1 keys"):
         mirror(
             DirectorySource(tmp_path / "repo"),
             DirectoryStore(tmp_path / "mirror"),
             other.store.read("metadata/1.root.json") or b"",
         )
+
+
+def test_mirror_begins_with_any_root_and_takes_those_before(world: World, tmp_path: Path) -> None:
+    world.publish(RotateKey("root", world.key("root").keyid, world.key("new")))
+    world.publish(Renew("root"))
+    source = DirectorySource(tmp_path / "repo")
+    latest = world.store.read("metadata/3.root.json") or b""
+    first = tmp_path / "repo/metadata/1.root.json"
+    good = first.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    forged = World(other)
+    forged.create()
+    for bad in (forged.store.read("metadata/1.root.json") or b"", b"{}"):
+        first.write_bytes(bad)
+        with pytest.raises(RepositoryError):
+            mirror(source, DirectoryStore(tmp_path / "mirror"), latest)
+    first.write_bytes(good)
+    copy = World(tmp_path, store=DirectoryStore(tmp_path / "mirror"))
+    assert "metadata/1.root.json" in mirror(source, copy.store, latest)
+    copy.check({"a": None})
 
 
 def test_mirror_of_nothing(tmp_path: Path, world: World) -> None:

@@ -62,7 +62,11 @@ KEYS = "[keys]\nk = { uri = 'file:k' }\n"
         ("[roles.root]\nthreshold = true", 2, "roles.root.threshold must be a number"),
         ("[roles.root]\nexpires = '1y'", 2, "roles.root.expires must be a period like '30d'"),
         ("[roles.root]\nexpires = '0d'", 2, "roles.root.expires must be a period"),
-        ("[roles.root]\nsigning = '400d'", 2, "roles.root.signing must be shorter than expires"),
+        (
+            "[roles.root]\nsigning = '400d'",
+            2,
+            "roles.root.signing is wrong: signing must be shorter",
+        ),
         ("[delegated]\nkey = 1", 2, "delegated.key is not known"),
         ("[bins]\nbits = 3", 1, "bins needs keys"),
         (KEYS + "[bins]\nbits = 33\nkeys = ['k']", 4, "bins.bits must be a number from 1 to 32"),
@@ -81,4 +85,4 @@ def test_wrong_entry_is_named_with_its_line(text: str, line: int, words: str) ->
 
 def test_text_that_is_no_toml_is_refused_with_its_line() -> None:
     with pytest.raises(PolicyError, match=r"tuf.toml: .*line 2"):
-        Policy.from_text("a = 1\nb =")
+        Policy.from_text("a = 1\nb = = 2\n")

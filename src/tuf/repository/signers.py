@@ -219,9 +219,7 @@ class Keyring:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._given:
-            raise TypeError(
-                "signers that were given as objects cannot go to another process: give URIs"
-            )
+            raise TypeError("open signers cannot go to another process: name keys by URI")
         return {**self.__dict__, "_opened": {}}
 
     def public_key(self, name: str) -> Key:
