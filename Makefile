@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types clean
+.PHONY: help demo test bench interop buckets lint types clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -17,6 +17,19 @@ demo: $(READY) ## watch a client update from real repositories, and refuse tampe
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2
+
+bench: $(READY) ## measure a repository of a million targets
+	$(BIN)/python benchmarks/repository.py
+
+interop: $(READY) ## let the reference client follow a repository
+	$(PYTHON) -m venv $(VENV)/reference
+	$(VENV)/reference/bin/python -m pip install --quiet --disable-pip-version-check tuf==7.0.1 requests
+	REFERENCE_PYTHON=$(abspath $(VENV))/reference/bin/python $(BIN)/python -m pytest tests/repository/test_history.py
+
+buckets: $(READY) ## test object stores on a real S3 server, which is built with Go
+	@if ! command -v go >/dev/null; then echo "skipped: to build the S3 server, install Go"; else \
+	  GOBIN=$(abspath $(VENV))/go go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 && \
+	  VERSITYGW=$(abspath $(VENV))/go/versitygw $(BIN)/python -m pytest tests/repository/test_stores.py -k s3; fi
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .

@@ -180,6 +180,30 @@ class Entries(dict[str, V], _json.Encodable, Generic[V]):
             return None
         return [next(shapes) if type(v) is Raw else v for v in stored]
 
+    @classmethod
+    def empty(
+        cls, shape: type[msgspec.Struct], build: Callable[[str, dict[str, Any]], V], what: str
+    ) -> Entries[V]:
+        """A mapping without entries; the arguments are the constructor's."""
+        return cls(Raw(b"{}"), shape, build, what)
+
+    def put(self, name: str, entry: bytes) -> bool:
+        """Set an entry to JSON that is valid and canonical; tell whether that changes anything."""
+        if name in self and self._encoded(name) == entry:
+            return False
+        self._whole = None
+        dict.__setitem__(cast("dict[str, Any]", self), name, Raw(entry))
+        return True
+
+    def raw(self) -> Iterator[tuple[str, bytes]]:
+        """The entries as JSON, by name."""
+        for name in self:
+            yield name, self._encoded(name)
+
+    def _encoded(self, name: str) -> bytes:
+        stored = self._stored(name)
+        return _json.compact(_json.parse(stored) if type(stored) is Raw else plain(stored))
+
     def each(self, member: str) -> dict[str, Any]:
         """One member of every entry, by name. What is still bytes stays bytes."""
         found: dict[str, Any] = {}

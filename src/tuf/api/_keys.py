@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope as BaseSimpleEnvelope
 from securesystemslib.exceptions import Error, UnverifiedSignatureError
-from securesystemslib.signer import KEY_FOR_TYPE_AND_SCHEME, Key, Signature, Signer, SSlibKey
+from securesystemslib.signer import (
+    KEY_FOR_TYPE_AND_SCHEME,
+    CryptoSigner,
+    Key,
+    Signature,
+    Signer,
+    SigstoreSigner,
+    SSlibKey,
+)
 from securesystemslib.storage import FilesystemBackend, StorageBackendInterface
 
 from tuf.api import _json
@@ -24,10 +32,13 @@ from tuf.api._record import check_type, member, shown
 
 __all__ = [
     "BaseSimpleEnvelope",
+    "CryptoSigner",
     "FilesystemBackend",
     "Key",
+    "SSlibKey",
     "Signature",
     "Signer",
+    "SigstoreSigner",
     "StorageBackendInterface",
     "key_from_dict",
     "key_material",

@@ -1,0 +1,204 @@
+"""Publications that die, and publications at the same time."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from repository import publisher
+from repository.world import World
+
+from tuf.api.metadata import Metadata, Snapshot, Timestamp
+from tuf.repository import (
+    AddKey,
+    AddTarget,
+    ClearTargets,
+    Delegate,
+    DirectoryStore,
+    RemoveTarget,
+    Renew,
+    RevokeKey,
+    RotateKey,
+    SetBins,
+    SetThreshold,
+    Undelegate,
+)
+from tuf.repository.changes import Change
+
+BASE = {"t/1": b"1", "p/1": b"1", "q/1": None}
+
+
+def prepared(world: World) -> None:
+    """Two roles below targets, one of them with bins; timestamp has two keys."""
+    keys = (world.key("online"),)
+    world.publish(
+        Delegate("p", keys, paths=("p/*",)),
+        Delegate("q", keys, paths=("q/*",)),
+        SetBins(1, keys, role="q"),
+        AddKey("timestamp", world.key("second")),
+        AddTarget("t/1", data=b"1"),
+        AddTarget("p/1", data=b"1", role="p"),
+    )
+    world.key("new")
+
+
+def rotate(world: World, role: str, delegator: str = "targets") -> Change:
+    old = world.key("root" if role == "root" else "online").keyid
+    return RotateKey(role, old, world.key("new"), delegator)
+
+
+CHANGES: dict[str, Callable[[World], Change]] = {
+    "add": lambda _: AddTarget("t/2", data=b"2"),
+    "replace": lambda _: AddTarget("t/1", data=b"1", custom={"a": 1}),
+    "add-in-bin": lambda _: AddTarget("q/1", data=b"1", role="q"),
+    "remove": lambda _: RemoveTarget("t/1"),
+    "clear": lambda _: ClearTargets("p"),
+    "delegate": lambda w: Delegate("n", (w.key("new"),), paths=("n/*",)),
+    "undelegate": lambda _: Undelegate("p"),
+    "bins": lambda _: SetBins(2, role="q"),
+    "rotate-root": lambda w: rotate(w, "root"),
+    "rotate-timestamp": lambda w: rotate(w, "timestamp"),
+    "rotate-snapshot": lambda w: rotate(w, "snapshot"),
+    "rotate-targets": lambda w: rotate(w, "targets"),
+    "rotate-p": lambda w: rotate(w, "p"),
+    "rotate-bins": lambda w: rotate(w, "bins", "q"),
+    "add-key": lambda w: AddKey("snapshot", w.key("new")),
+    "revoke-key": lambda w: RevokeKey("timestamp", w.key("online").keyid),
+    "threshold": lambda _: SetThreshold("timestamp", 2),
+    "renew": lambda _: Renew("p"),
+    "renew-timestamp": lambda _: Renew("timestamp"),
+}
+
+
+def die_at(number: int, action: Callable[[], object]) -> bool:
+    """Run an action in a process that kills itself before its write of that number."""
+    child = os.fork()
+    if child == 0:
+        writes = 0
+
+        def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(*args: Any) -> Any:
+                nonlocal writes
+                if "/.tuf-" not in str(args[-1]):  # files that have no name yet do not count
+                    writes += 1
+                    if writes == number:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args)
+
+            return wrapper
+
+        for name in ("rename", "replace", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        status = 1
+        try:
+            action()
+            status = 0
+        except BaseException:  # noqa: BLE001  # the process ends here, whatever it is
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status)
+    assert killed or os.WEXITSTATUS(status) == 0
+    return killed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("kind", CHANGES)
+def test_killed_at_every_write(world: World, kind: str) -> None:
+    prepared(world)
+    world.check(BASE)
+    change = CHANGES[kind](world)
+    repo, client = world.directory / "repo", world.directory / "client"
+    shutil.copytree(repo, world.directory / "base")
+    shutil.copytree(client, world.directory / "base-client")
+    killed = True
+    number = 0
+    while killed:
+        number += 1
+        for path, base in ((repo, "base"), (client, "base-client")):
+            shutil.rmtree(path)
+            shutil.copytree(world.directory / base, path)
+
+        killed = die_at(number, lambda: world.publish(change))
+
+        world.check({})
+        world.publish(change)
+        assert not world.publish(change) or kind.startswith("renew")
+        world.check(wanted(kind))
+        errors = [f for f in world.repository.audit() if f.severity == "error"]
+        assert errors == []
+    assert number > 1
+
+
+def wanted(kind: str) -> dict[str, bytes | None]:
+    """The targets after a change."""
+    gone: dict[str, dict[str, bytes | None]] = {
+        "add": {"t/2": b"2"},
+        "add-in-bin": {"q/1": b"1"},
+        "remove": {"t/1": None},
+        "clear": {"p/1": None},
+        "undelegate": {"p/1": None},
+    }
+    return {**BASE, **gone.get(kind, {})}
+
+
+def test_four_processes_lose_nothing(world: World) -> None:
+    world.publish(SetBins(3, (world.key("online"),)))
+    concurrently(world, world.directory / "repo", 25)
+
+
+def concurrently(world: World, url: object, at_once: int) -> None:
+    """Four processes publish a hundred targets each, so many at once."""
+    names = ["a", "b", "c", "d"]
+    command = [sys.executable, "-W", "error", publisher.__file__, str(world.directory), str(url)]
+    processes = [subprocess.Popen([*command, name, "100", str(at_once)]) for name in names]
+    assert [process.wait(120) for process in processes] == [0] * 4
+    world.check({f"{name}/{n}": f"{name} {n}".encode() for name in names for n in (0, 50, 99)})
+    state = world.repository.state()
+    listed = sum(
+        len(metadata.signed.targets)
+        for n in range(8)
+        if (metadata := state.targets(f"bins-{n:x}")) is not None
+    )
+    assert listed == 400
+    # Each publication swapped the timestamp once: none was lost, none was repeated.
+    assert state.timestamp is not None
+    assert state.timestamp.signed.version == 2 + 4 * 100 // at_once
+
+
+def test_publications_between_two_of_ours_are_kept(world: World) -> None:
+    # The change is applied again, on top of what the other one published.
+    store = Interrupted(world)
+    repository = world.repository
+    repository.store = store
+    repository.publish([AddTarget("ours", data=b"1")])
+    world.check({"ours": b"1", "theirs": b"2"})
+    timestamp: Metadata[Timestamp] = Metadata.from_bytes(
+        store.read("metadata/timestamp.json") or b""
+    )
+    assert timestamp.signed.version == 3
+    name = f"metadata/{timestamp.signed.snapshot_meta.version}.snapshot.json"
+    snapshot: Metadata[Snapshot] = Metadata.from_bytes(store.read(name) or b"")
+    assert snapshot.signed.version == 4  # 2 is theirs, 3 is ours that was lost
+
+
+class Interrupted(DirectoryStore):
+    """A store where somebody else publishes just before our first swap."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.directory / "repo")
+        self.world = world
+        self.done = False
+
+    def create(self, name: str, data: bytes) -> None:
+        if not self.done:
+            self.done = True
+            self.world.publish(AddTarget("theirs", data=b"2"))
+        super().create(name, data)
