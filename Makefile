@@ -19,7 +19,7 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2
 
 bench: $(READY) ## measure a repository of a million targets
-	$(BIN)/python benchmarks/repository.py
+	$(BIN)/python benchmarks/repository.py $(BENCH)
 
 interop: $(READY) ## let the reference client follow a repository
 	$(PYTHON) -m venv $(VENV)/reference
