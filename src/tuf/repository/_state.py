@@ -104,6 +104,9 @@ class State:
         self.root_draft_data = self.root_draft = store.read(draft_name("root"))
         self.roots = list(chain.update())
         self._files: dict[str, tuple[Metadata[Any], bytes]] = {}
+        #: Top-level roles that only the keys of the root before have signed, as far as they were
+        #: read: whoever published the last root did not get any further.
+        self.outdated: set[str] = set()
         self.staged: Metadata[Root] | None = None
         if self.root_draft is not None:
             draft, received = read_metadata(self.root_draft, Root, "draft of root")
@@ -144,6 +147,7 @@ class State:
             if len(self.roots) == 1:
                 raise
             self.roots[-2].verify_received(role, received, metadata.signatures)
+            self.outdated.add(role)
         return metadata
 
     def version(self, role: str) -> int:
