@@ -36,7 +36,9 @@ class Commit(Transaction):
         if not self.state.roots:
             self._publish_root()
             return self._done
-        changed = self._changed_roles()
+        # What is behind the last root: somebody published that, and died.
+        self.state.targets("targets")
+        changed = sorted({*self._changed_roles(), *self.state.behind})
         is_new = self.state.timestamp is None
         if (is_new or "targets" in changed) and "targets" not in self._pending:
             if not self.has_draft("targets"):
@@ -52,7 +54,7 @@ class Commit(Transaction):
         # time: what is published before the new root is signed for both. If keys that the old
         # root wants are lost, that cannot be, and the new root comes first.
         lost = not all(self._can_sign(self.state.root, role) for role in changed)
-        if changed and not is_new and not lost:
+        if changed and self._next_root is not None and not is_new and not lost:
             self._stage_root()
         if lost:
             self._publish_root()
