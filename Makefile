@@ -8,7 +8,7 @@ PEER := $(VENV)-peer
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop lint types clean
+.PHONY: help demo test interop crashes lint types clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,6 +21,9 @@ test: $(READY) ## run the tests
 
 interop: $(READY) $(PEER)/.ready ## run the tests with clients of tuf 7.0.1, which get an environment of their own
 	TUF_PEER_PYTHON=$(PEER)/bin/python $(BIN)/python -m pytest tests/repository/test_history.py
+
+crashes: $(READY) ## kill publications at each of their writes, and not only at some
+	TUF_TEST_ALL_CRASHES=1 $(BIN)/python -m pytest -n 2 tests/repository/test_crashes.py
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
