@@ -4,11 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PEER := $(VENV)-peer
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop crashes lint types clean
+.PHONY: help demo test bench interop crashes lint types clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -19,8 +18,13 @@ demo: $(READY) ## watch a client update from real repositories, and refuse tampe
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-interop: $(READY) $(PEER)/.ready ## run the tests with clients of tuf 7.0.1, which get an environment of their own
-	TUF_PEER_PYTHON=$(PEER)/bin/python $(BIN)/python -m pytest tests/repository/test_history.py
+bench: $(READY) ## measure a repository of a million targets
+	$(BIN)/python benchmarks/repository.py
+
+interop: $(READY) ## let the reference client follow a repository
+	$(PYTHON) -m venv $(VENV)/reference
+	$(VENV)/reference/bin/python -m pip install --quiet --disable-pip-version-check tuf==7.0.1 requests
+	REFERENCE_PYTHON=$(abspath $(VENV))/reference/bin/python $(BIN)/python -m pytest tests/repository/test_history.py
 
 crashes: $(READY) ## kill publications at each of their writes, and not only at some
 	TUF_TEST_ALL_CRASHES=1 $(BIN)/python -m pytest -n 2 tests/repository/test_crashes.py
@@ -34,7 +38,7 @@ types: $(READY) ## check types in the source, the examples and the documentation
 	$(BIN)/python tools/doc_blocks.py
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) $(PEER) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests tools $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is as new as the last whole set-up: a changed pyproject.toml, or a set-up that failed, begins anew.
@@ -49,11 +53,4 @@ $(READY): pyproject.toml
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) --editable '.[test,lint]'
-	@touch $@
-
-$(PEER)/.ready: $(READY)
-	@echo "setting up $(PEER) ..."
-	@rm -rf $(PEER)
-	@$(PYTHON) -m venv $(PEER)
-	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check tuf==7.0.1
 	@touch $@

@@ -1,7 +1,7 @@
 """A long history: after each step, clients of this package and of tuf 7.0.1 update.
 
 The clients of tuf 7.0.1 have an environment of their own: ``make interop`` makes it, or the
-environment variable ``TUF_PEER_PYTHON`` names its Python interpreter.
+environment variable ``REFERENCE_PYTHON`` names its Python interpreter.
 """
 
 import json
@@ -34,7 +34,7 @@ from tuf.repository import (
 )
 from tuf.repository.changes import Change
 
-PEER = os.environ.get("TUF_PEER_PYTHON")
+PEER = os.environ.get("REFERENCE_PYTHON")
 
 
 class History(World):
@@ -298,7 +298,7 @@ def test_clients_follow_a_long_history(tmp_path: Path) -> None:
     assert len(world.repository.state().roots) > 15
 
 
-@pytest.mark.skipif(not PEER, reason="TUF_PEER_PYTHON names no interpreter: run make interop")
+@pytest.mark.skipif(not PEER, reason="REFERENCE_PYTHON names no interpreter: run make interop")
 def test_clients_of_tuf_7_0_1_follow_a_long_history(tmp_path: Path) -> None:
     world = History(tmp_path)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import urllib3
+from moto.server import ThreadedMotoServer
+from obstore.store import MemoryStore, S3Store
 from servers import Server
 
 from tuf.api.metadata import Key
@@ -20,6 +23,7 @@ from tuf.repository import (
     generate_key,
 )
 from tuf.repository.changes import Change
+from tuf.repository.object_store import ObjectStore
 from tuf.repository.store import Store
 
 POLICY = """\
@@ -108,8 +112,36 @@ class World:
 
 
 def open_store(url: str) -> Store:
-    """The store at a path."""
-    return DirectoryStore(url)
+    """The store at a path, ``memory:``, or ``http://SERVER/PREFIX`` on an S3 server."""
+    if url == "memory:":
+        return ObjectStore(MemoryStore())
+    if not url.startswith("http://"):
+        return DirectoryStore(url)
+    endpoint, _, prefix = url.rpartition("/")
+    bucket = S3Store(
+        "bucket",
+        prefix=prefix,
+        endpoint=endpoint,
+        region="us-east-1",
+        access_key_id="id",
+        secret_access_key="secret",
+        client_options={"allow_http": True},
+    )
+    return ObjectStore(bucket)
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """An S3-compatible server with a bucket named ``bucket``."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        urllib3.request("PUT", f"{url}/bucket")
+        yield url
+    finally:
+        server.stop()
 
 
 class Published(dict[str, Any]):

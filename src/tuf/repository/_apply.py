@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from itertools import islice
@@ -76,8 +76,7 @@ def apply_all(tx: Transaction, changes: Iterable[Change], executor: Executor | N
     for chunk in chunks(changes, CHUNK):
         paths = [str(c.file) for c in chunk if isinstance(c, AddTarget) and c.file is not None]
         job = partial(describe_files, tx.policy.hashes)
-        run = map if executor is None else executor.map
-        described = (d for batch in run(job, chunks(paths, _FILES)) for d in batch)
+        described = _described(job, paths, executor)
         contents: dict[str, Content] = {}
         for change in chunk:
             if isinstance(change, AddTarget):
@@ -88,6 +87,17 @@ def apply_all(tx: Transaction, changes: Iterable[Change], executor: Executor | N
                 _apply(tx, change)
         if contents:
             tx.store.create_many(contents.items())
+
+
+def _described(
+    job: Callable[[list[str]], list[Described]], paths: list[str], executor: Executor | None
+) -> Iterator[Described]:
+    """What a job finds out about files, in their order."""
+    if executor is None:
+        yield from job(paths)
+        return
+    for future in [executor.submit(job, batch) for batch in chunks(paths, _FILES)]:
+        yield from future.result()
 
 
 def _add_target(

@@ -146,6 +146,21 @@ class ManagedRepository:
             published = self._try(lambda tx: apply_all(tx, replay, self._executor), dry_run)
         return Publication({**done.versions, **published.versions}, published.drafts)
 
+    def use_consistent_snapshots(self) -> Publication:
+        """Let the next root say that file names carry versions and hashes (6.2).
+
+        Raises:
+            RepositoryError: what is in the store is not valid.
+            KeyUnavailable: a key cannot be used.
+        """
+
+        def change(tx: Transaction) -> None:
+            if not tx.state.root.consistent_snapshot:
+                with tx.edit_root() as root:
+                    root.consistent_snapshot = True
+
+        return self._try(change)
+
     def renew(self, *, dry_run: bool = False) -> Publication:
         """Sign anew what is due by its signing period; nothing else is touched.
 

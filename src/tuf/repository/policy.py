@@ -253,7 +253,7 @@ class _Reader:
         )
         if role.signing >= role.expires:
             field = "signing" if "signing" in entry else "expires"
-            self._fail((*where, field), "signing must be shorter than expires")
+            self._fail((*where, field), "is wrong: signing must be shorter than expires")
         return role
 
     def _bins(self, entry: dict[str, Any], keys: dict[str, KeySource]) -> BinsPolicy:

@@ -133,7 +133,7 @@ def read_public_key(path: str | os.PathLike[str]) -> Key:
         OSError: it cannot be read.
     """
     data = Path(path).read_bytes()
-    if b"-----BEGIN " in data:
+    if data.lstrip().startswith(b"-----BEGIN "):
         public: Any = load_pem_public_key(data)
         return SSlibKey.from_crypto(public)
     try:
@@ -219,9 +219,7 @@ class Keyring:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._given:
-            raise TypeError(
-                "signers that were given as objects cannot go to another process: give URIs"
-            )
+            raise TypeError("open signers cannot go to another process: name keys by URI")
         return {**self.__dict__, "_opened": {}}
 
     def public_key(self, name: str) -> Key:
@@ -239,7 +237,10 @@ class Keyring:
             return source.public
         path = self._file(source)
         if path is not None and Path(f"{path}.pub").exists():
-            return read_public_key(f"{path}.pub")
+            try:
+                return read_public_key(f"{path}.pub")
+            except (OSError, ValueError) as e:
+                raise KeyUnavailable(f"key {name} ({path}.pub): {e}") from e
         return SSlibKey.from_crypto(self._read(source).public_key())
 
     def name(self, key: Key) -> str | None:
