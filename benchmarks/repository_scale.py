@@ -93,10 +93,11 @@ def measure(arguments: argparse.Namespace, size: int) -> None:
         store = DirectoryStore(base / "repo")
         paths = target_paths(arguments.names)
 
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         changes = map(change, itertools.islice(paths, size))
         ManagedRepository(store, policy, executor=executor).create(changes)
-        seconds, memory = time.perf_counter() - start, peak_memory()
+        seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+        memory = peak_memory()
 
         # Each time as a new process would: nothing is known of what is in the store.
         more = []
@@ -106,7 +107,8 @@ def measure(arguments: argparse.Namespace, size: int) -> None:
             more.append(time.perf_counter() - start)
             assert len(published.versions) == 3, published
         median, most = statistics.median(more) * 1000, max(more) * 1000
-        print(f"{size:>10,} {seconds:>9.2f} {memory:>9.2f} {median:>9.1f} {most:>9.1f}", flush=True)
+        figures = f"{seconds:>9.2f} {cpu:>9.2f} {memory:>9.2f} {median:>9.1f} {most:>9.1f}"
+        print(f"{size:>10,} {figures}", flush=True)
 
 
 def main() -> None:
@@ -118,8 +120,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=20, help="how often one is added (20)")
     parser.add_argument("--executor", choices=("none", "threads", "processes"), default="none")
     arguments = parser.parse_args()
-    print(f"{'':>10} {'create':>9} {'peak':>9} {'one more':>9} {'at most':>9}")
-    print(f"{'targets':>10} {'s':>9} {'GiB':>9} {'ms':>9} {'ms':>9}", flush=True)
+    print(f"{'':>10} {'create':>9} {'processor':>9} {'peak':>9} {'one more':>9} {'at most':>9}")
+    print(f"{'targets':>10} {'s':>9} {'s':>9} {'GiB':>9} {'ms':>9} {'ms':>9}", flush=True)
     for size in arguments.sizes:
         process = multiprocessing.get_context("spawn").Process(
             target=measure, args=(arguments, size)

@@ -78,5 +78,5 @@ def test_benchmark_runs(tmp_path: Path, executor: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     size, *figures = done.stdout.splitlines()[-1].split()
     assert size == "300"
-    assert len([float(figure) for figure in figures]) == 4
+    assert len([float(figure) for figure in figures]) == 5
     assert not list(tmp_path.iterdir())
