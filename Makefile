@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench interop crashes lint types clean
+.PHONY: help demo test bench interop buckets crashes lint types clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -25,6 +25,11 @@ interop: $(READY) ## let the reference client follow a repository
 	$(PYTHON) -m venv $(VENV)/reference
 	$(VENV)/reference/bin/python -m pip install --quiet --disable-pip-version-check tuf==7.0.1 requests
 	REFERENCE_PYTHON=$(abspath $(VENV))/reference/bin/python $(BIN)/python -m pytest tests/repository/test_history.py
+
+buckets: $(READY) ## test object stores on a real S3 server, which is built with Go
+	@if ! command -v go >/dev/null; then echo "skipped: to build the S3 server, install Go"; else \
+	  GOBIN=$(abspath $(VENV))/go go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 && \
+	  VERSITYGW=$(abspath $(VENV))/go/versitygw $(BIN)/python -m pytest tests/repository/test_stores.py -k s3; fi
 
 crashes: $(READY) ## kill publications at each of their writes, and not only at some
 	TUF_TEST_ALL_CRASHES=1 $(BIN)/python -m pytest -n 2 tests/repository/test_crashes.py

@@ -121,6 +121,27 @@ def test_mirror_refuses_what_is_not_valid(world: World, tmp_path: Path) -> None:
         )
 
 
+def test_mirror_begins_with_any_root_and_takes_those_before(world: World, tmp_path: Path) -> None:
+    world.publish(RotateKey("root", world.key("root").keyid, world.key("new")))
+    world.publish(Renew("root"))
+    source = DirectorySource(tmp_path / "repo")
+    latest = world.store.read("metadata/3.root.json") or b""
+    first = tmp_path / "repo/metadata/1.root.json"
+    good = first.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    forged = World(other)
+    forged.create()
+    for bad in (forged.store.read("metadata/1.root.json") or b"", b"{}"):
+        first.write_bytes(bad)
+        with pytest.raises(RepositoryError):
+            mirror(source, DirectoryStore(tmp_path / "mirror"), latest)
+    first.write_bytes(good)
+    copy = World(tmp_path, store=DirectoryStore(tmp_path / "mirror"))
+    assert "metadata/1.root.json" in mirror(source, copy.store, latest)
+    copy.check({"a": None})
+
+
 def test_mirror_of_nothing(tmp_path: Path, world: World) -> None:
     root = world.store.read("metadata/1.root.json") or b""
     with Server({}) as server:

@@ -156,6 +156,30 @@ def test_stranger_cannot_sign(holders: Holders) -> None:
         ExportedDraft(b"{}")
 
 
+def test_sweep_keeps_what_drafts_name_and_removes_drafts_that_are_over(holders: Holders) -> None:
+    holders.publish(AddTarget("a", data=b"hello"))
+    old = holders.store.read("drafts/targets.json") or b""
+    holders.wait(days=8)
+    assert not any(name.startswith("targets/") for name in holders.repository.sweep())
+    for name in ("alice", "bob"):
+        holders.holder(name).sign("targets")
+    holders.repository.renew()
+    holders.store.create("drafts/targets.json", old)
+    assert [draft.stale for draft in holders.repository.drafts()] == [True]
+    assert "drafts/targets.json" in holders.repository.sweep()
+    assert holders.repository.drafts() == []
+    holders.check({"a": b"hello"})
+
+
+def test_draft_is_over_when_its_role_is_published(holders: Holders) -> None:
+    holders.publish(AddTarget("a", data=b"hello"))
+    keys = [KeySource(n, f"file:keys/{n}") for n in ("alice", "bob", "online")]
+    everyone = Keyring(keys, holders.directory)
+    ManagedRepository(holders.store, holders.policy, everyone).publish([AddTarget("b", data=b"b")])
+    assert holders.repository.drafts() == []
+    holders.check({"a": b"hello", "b": b"b"})
+
+
 def test_draft_is_discarded(holders: Holders) -> None:
     holders.publish(AddTarget("a", data=b"hello"))
     holders.repository.discard_draft("targets")

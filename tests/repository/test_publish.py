@@ -4,14 +4,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from repository.world import World, versions
+from repository.world import POLICY, World, versions
 
-from tuf.api.exceptions import UnsignedMetadataError
+from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.repository import (
     AddKey,
     AddTarget,
     ClearTargets,
     Delegate,
+    ManagedRepository,
     RemoveTarget,
     Renew,
     RevokeKey,
@@ -36,6 +37,28 @@ def test_new_repository(empty: World) -> None:
 
 def test_creating_again_changes_nothing(world: World) -> None:
     assert not world.create()
+
+
+def test_publication_without_a_repository_is_refused(empty: World) -> None:
+    with pytest.raises(RepositoryError, match=r"no repository in the store: create\(\) makes one"):
+        empty.publish(add("a"))
+    assert empty.file("") == {}
+
+
+def test_policy_must_give_each_role_keys(empty: World) -> None:
+    with pytest.raises(ValueError, match="the policy gives role root no keys"):
+        ManagedRepository(empty.store).create()
+
+
+def test_repository_begins_with_bins_and_targets(empty: World) -> None:
+    text = POLICY + "[bins]\nbits = 2\nkeys = ['online']\n"
+    empty.policy = type(empty.policy).from_text(text, empty.directory)
+    assert not empty.repository.create([add("a")], dry_run=True).drafts
+    assert empty.file("") == {}
+    done = empty.create([add("a")])
+    assert set(done.versions.values()) == {1}
+    assert len(done.versions) == 8
+    empty.check({"a": b"hello"})
 
 
 def test_target_from_bytes_from_file_and_described(world: World, tmp_path: Path) -> None:

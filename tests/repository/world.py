@@ -1,16 +1,21 @@
 """A repository that is really run, in a directory, with key files, a clock and clients."""
 
 import dataclasses
+import os
+import socket
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import urllib3
 from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore, S3Store
 from servers import Server
+from urllib3.util import Retry
 
 from tuf.api.metadata import Key
 from tuf.ngclient import Updater
@@ -132,7 +137,21 @@ def open_store(url: str) -> Store:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """An S3-compatible server with a bucket named ``bucket``."""
+    """An S3-compatible server with a bucket named ``bucket``.
+
+    It is moto's, or versitygw if the environment variable VERSITYGW names its program.
+    """
+    if program := os.environ.get("VERSITYGW"):
+        with TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as free:
+            os.mkdir(os.path.join(directory, "bucket"))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+            free.close()
+            command = [program, "--port", address, "--access", "id", "--secret", "secret"]
+            with subprocess.Popen([*command, "posix", directory], stdout=subprocess.DEVNULL) as run:
+                urllib3.request("GET", f"http://{address}/", retries=Retry(50, backoff_factor=0.01))
+                yield f"http://{address}"
+                run.terminate()
+        return
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -64,8 +64,9 @@ class Commit(Transaction):
             return self._done  # nothing more can be done before it is signed
         self._publish_online(strict=not lost)
         self._publish_root()
-        for role in self._presigned:
-            self.store.delete(draft_name(role))
+        for role in self._done.versions:
+            if role != "root" and self._drafts.get(role) is not None:
+                self.store.delete(draft_name(role))
         return self._done
 
     # The root.

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from tuf.api.metadata import Targets
 from tuf.repository._state import State, metadata_name, read_metadata, split_name
+from tuf.repository._transaction import read_draft
 from tuf.repository.store import FileInfo, Store
 
 
 def sweepable(store: Store, state: State, now: float, grace: float) -> list[str]:
-    """The files that nothing has named for longer than the grace time.
+    """The files that nothing has named for longer than the grace time, and drafts that are over.
 
     A version is superseded when the next one is written; a target file when no metadata that
-    is kept names it. All roots are kept, for clients that have been away.
+    is kept, and no draft, names it. All roots are kept, for clients that have been away.
 
     Args:
         store: the store.
@@ -51,16 +52,25 @@ def sweepable(store: Store, state: State, now: float, grace: float) -> list[str]
         if not stale:
             break
         if role != "snapshot":
-            stale.difference_update(_named(store, role, version))
-    return old + sorted(stale)
+            stale.difference_update(_named(store, metadata_name(role, version)))
+    drafts = []
+    for info in store.list("drafts/"):
+        role = info.name.removeprefix("drafts/").removesuffix(".json")
+        data = store.read(info.name)
+        current_version = len(state.roots) if role == "root" else current.get(role, 0)
+        if data is not None and read_draft(data, role).signed.version <= current_version:
+            drafts.append(info.name)  # it will never be published
+        elif role != "root":
+            stale.difference_update(_named(store, info.name))
+    return old + sorted(stale) + drafts
 
 
-def _named(store: Store, role: str, version: int) -> Iterator[str]:
-    """The target files that a version of a role names."""
-    data = store.read(metadata_name(role, version))
+def _named(store: Store, name: str) -> Iterator[str]:
+    """The target files that a metadata file names."""
+    data = store.read(name)
     if data is None:
         return
-    targets = read_metadata(data, Targets, role)[0].signed.targets
+    targets = read_metadata(data, Targets, name)[0].signed.targets
     for path in targets:
         yield f"targets/{path}"
         yield from (f"targets/{name}" for name in targets[path].get_prefixed_paths())

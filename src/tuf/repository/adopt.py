@@ -11,7 +11,16 @@ import urllib3
 
 from tuf.api._json import Received
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import (
+    Metadata,
+    MetaFile,
+    Root,
+    Signature,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 from tuf.repository._state import (
     TIMESTAMP,
     M,
@@ -192,11 +201,7 @@ class _Copy:
         md, received = read_metadata(trusted, Root, "trusted root")
         root = md.signed
         root.verify_received("root", received, md.signatures)
-        # Clients may begin with an earlier root, as far back as there are some.
-        for version in range(1, root.version):
-            data = self._source.metadata(f"{version}.root.json", _MAX_ROOT)
-            if data is not None:
-                self._create(metadata_name("root", version), data)
+        self._earlier_roots(root, received, md.signatures)
         self._create(metadata_name("root", root.version), trusted)
         while True:
             name = f"{root.version + 1}.root.json"
@@ -210,6 +215,22 @@ class _Copy:
                 raise RepositoryError(f"{name} says it is version {md.signed.version}")
             root = md.signed
             self._create(f"metadata/{name}", data)
+
+    def _earlier_roots(
+        self, root: Root, received: Received, signatures: dict[str, Signature]
+    ) -> None:
+        """Copy the roots that led to the trusted one: clients may begin with an earlier one."""
+        while root.version > 1:
+            name = f"{root.version - 1}.root.json"
+            data = self._metadata(name, _MAX_ROOT)
+            before, its = read_metadata(data, Root, name)
+            if before.signed.version != root.version - 1:
+                raise RepositoryError(f"{name} says it is version {before.signed.version}")
+            before.signed.verify_received("root", its, before.signatures)
+            # Nobody can make up a root before: its keys have signed the one that is trusted.
+            before.signed.verify_received("root", received, signatures)
+            self._create(f"metadata/{name}", data)
+            root, received, signatures = before.signed, its, before.signatures
 
     def _metadata(self, name: str, limit: int) -> bytes:
         data = self._source.metadata(name, limit)

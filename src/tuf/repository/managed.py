@@ -17,7 +17,7 @@ from tuf.repository._apply import apply_all
 from tuf.repository._commit import Commit
 from tuf.repository._renew import renew_due
 from tuf.repository._replay import Replay
-from tuf.repository._state import RootChain, State, draft_name
+from tuf.repository._state import MissingMetadata, RootChain, State, draft_name
 from tuf.repository._sweep import sweepable
 from tuf.repository._transaction import Publication, Transaction
 from tuf.repository.audit import Finding, audit
@@ -143,7 +143,13 @@ class ManagedRepository:
         if not dry_run:
             done = self._publish_drafts()
         with Replay(changes) as replay:
-            published = self._try(lambda tx: apply_all(tx, replay, self._executor), dry_run)
+
+            def apply(tx: Transaction) -> None:
+                if not tx.state.roots:
+                    raise MissingMetadata("there is no repository in the store: create() makes one")
+                apply_all(tx, replay, self._executor)
+
+            published = self._try(apply, dry_run)
         return Publication({**done.versions, **published.versions}, published.drafts)
 
     def use_consistent_snapshots(self) -> Publication:
