@@ -31,7 +31,7 @@ buckets: $(READY) ## test object stores on a real S3 server, which is built with
 	  GOBIN=$(abspath $(VENV))/go go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 && \
 	  VERSITYGW=$(abspath $(VENV))/go/versitygw $(BIN)/python -m pytest tests/repository/test_stores.py -k s3; fi
 
-crashes: $(READY) ## kill publications at each of their writes, and not only at some
+crashes: $(READY) ## kill publications at each of their calls to the disk, seen by others or not
 	TUF_TEST_ALL_CRASHES=1 $(BIN)/python -m pytest -n 2 tests/repository/test_crashes.py
 
 lint: $(READY) ## check style and format
