@@ -75,6 +75,44 @@ CHANGES: dict[str, Callable[[World], Change]] = {
 }
 
 
+def lost(world: World, role: str) -> Change:
+    """Replace a key that is gone. In the middle of that, clients cannot succeed."""
+    old = world.key("online").keyid
+    for other in {"timestamp", "snapshot", "targets"} - {role}:
+        world.publish(RotateKey(other, old, world.key("new")))
+    if role == "timestamp":
+        world.publish(RevokeKey("timestamp", world.key("second").keyid))
+    change = RotateKey(role, old, world.key("another"))
+    world.lose("online")
+    return change
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("role", ["timestamp", "snapshot"])
+@pytest.mark.parametrize("heal", ["again", "renew"])
+def test_replacing_a_lost_key_is_completed(world: World, role: str, heal: str) -> None:
+    world.publish(
+        AddKey("timestamp", world.key("second")),
+        AddTarget("t/1", data=b"1"),
+    )
+    world.key("new")
+    change = lost(world, role)
+    repo = world.directory / "repo"
+    shutil.copytree(repo, world.directory / "base")
+    number, killed = 0, True
+    while killed:
+        number += 1
+        shutil.rmtree(repo)
+        shutil.copytree(world.directory / "base", repo)
+        killed = die_at(number, lambda: world.publish(change))
+        if heal == "renew":
+            world.repository.renew()
+        world.publish(change)
+        world.check({"t/1": b"1"}, f"client-{number}")
+    assert number > 2
+
+
 def die_at(number: int, action: Callable[[], object]) -> bool:
     """Run an action in a process that kills itself before its write of that number."""
     child = os.fork()

@@ -134,6 +134,51 @@ def test_online_key_rotates_when_the_root_is_signed(holders: Holders) -> None:
     holders.check({"a": None})
 
 
+def test_root_waits_for_those_who_sign_targets(world: World) -> None:
+    old = world.key("online")
+    world.publish(RotateKey("targets", old.keyid, world.key("alice")))
+    world.publish(Delegate("p", (old,), paths=("p/*",)))
+    world.key("carol")
+    for name in ("alice", "carol"):
+        world.lose(name)
+    change = RotateKey("targets", world.key("alice").keyid, world.key("carol"))
+
+    assert world.publish(change).drafts == {"targets": 1}
+
+    # Nothing else has to wait.
+    assert set(world.publish(AddTarget("p/a", data=b"hello", role="p")).versions) >= {"p"}
+    world.check({"p/a": b"hello"})
+    assert world.repository.state().root.version == 2
+    for name in ("carol", "alice"):
+        keyring = Keyring([KeySource(name, f"file:keys/{name}")], world.directory)
+        ManagedRepository(world.store, world.policy, keyring).sign("targets")
+    assert {"root", "targets", "timestamp"} <= set(world.publish().versions)
+    assert world.repository.drafts() == []
+    world.check({"p/a": b"hello"})
+    assert [f for f in world.repository.audit() if f.severity == "error"] == []
+
+
+def test_lost_key_of_targets_is_replaced(world: World) -> None:
+    world.publish(
+        RotateKey("targets", world.key("online").keyid, world.key("alice")),
+        AddTarget("a", data=b"hello"),
+    )
+    world.check({"a": b"hello"})
+    world.key("new")
+    world.lose("alice")
+    with pytest.raises(UnsignedMetadataError, match="no draft of the root"):
+        world.repository.publish_root()
+    change = RotateKey("targets", world.key("alice").keyid, world.key("new"))
+    assert world.publish(change).drafts == {"targets": 1}
+    world.check({"a": b"hello"})
+
+    done = world.repository.publish_root()
+
+    assert set(done.versions) == {"root", "targets", "snapshot", "timestamp"}
+    assert world.repository.drafts() == []
+    world.check({"a": b"hello"})
+
+
 def test_delegated_role_is_signed_by_its_holder(world: World) -> None:
     world.publish(Delegate("p", (world.key("carol"),), paths=("p/*",)))
     world.lose("carol")

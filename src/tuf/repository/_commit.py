@@ -36,25 +36,30 @@ class Commit(Transaction):
         if not self.state.roots:
             self._publish_root()
             return self._done
-        # What is behind the last root: somebody published that, and died.
-        self.state.targets("targets")
-        changed = sorted({*self._changed_roles(), *self.state.behind})
+        changed = self._changed_roles()
         is_new = self.state.timestamp is None
-        if (is_new or "targets" in changed) and "targets" not in self._pending:
+        self.state.targets("targets")  # for what is outdated
+        outdated = self.state.outdated
+        self._forced |= outdated & {"snapshot", "timestamp"}
+        due = is_new or "targets" in {*changed, *outdated}
+        if due and "targets" not in self._pending:
             if not self.has_draft("targets"):
                 self.touch("targets")
             elif is_new:
                 return self._done
-            else:
+            elif "targets" in changed:
                 # The root has to wait for those who sign targets.
+                self._stage_root()
+                self._done.drafts["root"] = 0
                 self._next_root, changed = None, []
         if changed:
             self._forced |= {"snapshot", "timestamp"}
         # A client that has the old root and one that has the new root shall both succeed at any
-        # time: what is published before the new root is signed for both. If keys that the old
-        # root wants are lost, that cannot be, and the new root comes first.
-        lost = not all(self._can_sign(self.state.root, role) for role in changed)
-        if changed and self._next_root is not None and not is_new and not lost:
+        # time: what is published before the new root is signed for both. If online keys that the
+        # old root wants are lost, that cannot be, and the new root comes first.
+        online = [role for role in changed if role != "targets"]
+        lost = not all(self._can_sign(self.state.root, role) for role in online)
+        if changed and not is_new and not lost:
             self._stage_root()
         if lost:
             self._publish_root()
@@ -97,7 +102,7 @@ class Commit(Transaction):
     def _can_sign(self, delegator: Delegator, role: str) -> bool:
         keys = keys_of(delegator, role)
         threshold = delegator.get_delegated_role(role).threshold
-        return role in self._presigned or sum(map(self._keyring.has, keys)) >= threshold
+        return sum(map(self._keyring.has, keys)) >= threshold
 
     def _stage_root(self) -> None:
         """Let others see the root that comes next."""

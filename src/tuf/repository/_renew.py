@@ -6,9 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
-from tuf.api.metadata import Signed
-from tuf.repository._seal import Sealed
+from tuf.api.exceptions import RepositoryError
 from tuf.repository._transaction import Transaction
 
 
@@ -34,8 +32,7 @@ def renew_due(tx: Transaction) -> None:
         with tx.edit_root():
             pass
     for role, targets in list(tx.walk()):
-        due = _is_due(tx, role, targets.expires) or (role == "targets" and not _is_signed(tx, role))
-        if due and not tx.has_draft(role):
+        if _is_due(tx, role, targets.expires) and not tx.has_draft(role):
             tx.touch(role)
         bins = tx.bins_of(role)
         for name in bins.get_roles() if bins is not None else ():
@@ -46,27 +43,13 @@ def renew_due(tx: Transaction) -> None:
         ("snapshot", state.snapshot.signed),
         ("timestamp", state.timestamp.signed),
     ):
-        if _is_due(tx, role, signed.expires) or not _is_signed(tx, role):
+        if _is_due(tx, role, signed.expires):
             tx.force(role)
             tx.force("timestamp")
 
 
 def _is_due(tx: Transaction, role: str, expires: datetime) -> bool:
     return expires - tx.now <= tx.policy.role(role).signing
-
-
-def _is_signed(tx: Transaction, role: str) -> bool:
-    """Whether the last root's keys have signed; those of the root before are trusted, too."""
-    known = {"snapshot": tx.state.snapshot, "timestamp": tx.state.timestamp}
-    metadata = known[role] if role in known else tx.state.targets(role)
-    if metadata is None:
-        return False
-    signed: Signed = metadata.signed
-    try:
-        tx.state.root.verify_delegate(role, Sealed(signed).payload, metadata.signatures)
-    except UnsignedMetadataError:
-        return False
-    return True
 
 
 def _expires(data: bytes, role: str) -> datetime:

@@ -104,8 +104,9 @@ class State:
         self.root_draft_data = self.root_draft = store.read(draft_name("root"))
         self.roots = list(chain.update())
         self._files: dict[str, tuple[Metadata[Any], bytes]] = {}
-        #: The roles that the last root's keys have not signed, but those of the root before.
-        self.behind: set[str] = set()
+        #: Top-level roles that only the keys of the root before have signed, as far as they were
+        #: read: whoever published the last root did not get any further.
+        self.outdated: set[str] = set()
         self.staged: Metadata[Root] | None = None
         if self.root_draft is not None:
             draft, received = read_metadata(self.root_draft, Root, "draft of root")
@@ -146,7 +147,7 @@ class State:
             if len(self.roots) == 1:
                 raise
             self.roots[-2].verify_received(role, received, metadata.signatures)
-            self.behind.add(role)
+            self.outdated.add(role)
         return metadata
 
     def version(self, role: str) -> int:

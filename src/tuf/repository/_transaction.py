@@ -41,7 +41,8 @@ class Publication:
 
     Args:
         versions: the new version of each role that has one.
-        drafts: roles that wait for signatures, and how many are missing.
+        drafts: roles that wait for signatures, and how many are missing; none are missing of a
+            root that waits for the draft of another role.
     """
 
     versions: dict[str, int] = field(default_factory=dict)

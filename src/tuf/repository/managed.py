@@ -17,7 +17,7 @@ from tuf.repository._apply import apply_all
 from tuf.repository._commit import Commit
 from tuf.repository._renew import renew_due
 from tuf.repository._replay import Replay
-from tuf.repository._state import MissingMetadata, RootChain, State, draft_name
+from tuf.repository._state import MissingMetadata, RootChain, State, draft_name, metadata_name
 from tuf.repository._sweep import sweepable
 from tuf.repository._transaction import Publication, Transaction
 from tuf.repository.audit import Finding, audit
@@ -301,6 +301,26 @@ class ManagedRepository:
             done = self._publish_drafts()
         waiting = {d.role: d.missing for d in self.drafts() if d.role == role and not d.stale}
         return Publication(done.versions, waiting)
+
+    def publish_root(self) -> Publication:
+        """Publish a root that waits only for targets to be signed for the root before as well.
+
+        This is for keys of targets that are lost. Clients fail until targets is signed by the
+        keys that the new root names: do that at once.
+
+        Raises:
+            UnsignedMetadataError: there is no draft of the root that has all its signatures.
+            KeyUnavailable: a key cannot be used.
+        """
+        state = self.state()
+        if state.staged is None or state.root_draft is None:
+            raise UnsignedMetadataError("there is no draft of the root with all its signatures")
+        version = state.staged.signed.version
+        self.store.create(metadata_name("root", version), state.root_draft)
+        for role in ("root", "targets"):
+            self.store.delete(draft_name(role))
+        published = self.publish()
+        return Publication({"root": version, **published.versions}, published.drafts)
 
     def discard_draft(self, role: str) -> None:
         """Give a draft up.
