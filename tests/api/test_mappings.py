@@ -16,6 +16,8 @@ from api.wire import MISSING, canonical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuf.api import _json
+from tuf.api._entries import Entries, TargetShape
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets
 from tuf.api.serialization.json import CanonicalJSONSerializer, JSONSerializer
 
@@ -375,3 +377,39 @@ def test_mappings_combine_with_each_other() -> None:
     assert Snapshot(meta=mapping(load("snapshot", entries("snapshot", 2)))).meta == plain(
         "snapshot", entries("snapshot", 2)
     )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_as_json(kind: str, layout: str) -> None:
+    # What a repository does: entries go in and out as JSON, and none becomes an object.
+    wanted = entries(kind)
+    md = load(kind, wanted, layout)
+    mapping = md.signed.targets if kind == "targets" else md.signed.meta
+    assert {name: json.loads(raw) for name, raw in mapping.raw()} == wanted
+    encoded = dict(mapping.raw())
+    name = names(40)[0]
+    assert mapping.put(name, encoded[name]) is False
+
+    for number, other in enumerate(("new", 'new "\n\\', name)):
+        new = entry(kind, 3 * number)
+        assert mapping.put(other, _json.compact(new)) is True
+        wanted[other] = new
+
+    assert mapping == plain(kind, wanted)
+    for signed in (md.signed, load(kind, wanted).signed):
+        assert CanonicalJSONSerializer().serialize(signed) == canonical(signed.to_dict())
+    assert Metadata.from_bytes(JSONSerializer(compact=True).serialize(md)) == md
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_entries_as_json_are_encoded_unopened(layout: str) -> None:
+    md = load("targets", entries("targets"), layout)
+    empty = Entries.empty(TargetShape, Targets.make_target, "targets")
+    for name, raw in md.signed.targets.raw():
+        assert empty.put(name, raw)
+    md.signed.targets = empty
+    wanted = load("targets", entries("targets")).signed
+    serializer = CanonicalJSONSerializer()
+    assert serializer.serialize(md.signed) == serializer.serialize(wanted)
+    assert list(Entries.empty(TargetShape, Targets.make_target, "targets").raw()) == []
