@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench interop buckets lint types clean
+.PHONY: help demo test bench interop buckets crashes lint types clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -30,6 +30,9 @@ buckets: $(READY) ## test object stores on a real S3 server, which is built with
 	@if ! command -v go >/dev/null; then echo "skipped: to build the S3 server, install Go"; else \
 	  GOBIN=$(abspath $(VENV))/go go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 && \
 	  VERSITYGW=$(abspath $(VENV))/go/versitygw $(BIN)/python -m pytest tests/repository/test_stores.py -k s3; fi
+
+crashes: $(READY) ## kill publications at each of their calls to the disk, seen by others or not
+	TUF_TEST_ALL_CRASHES=1 $(BIN)/python -m pytest -n 2 tests/repository/test_crashes.py
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
