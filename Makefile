@@ -18,7 +18,9 @@ demo: $(READY) ## watch a client update from real repositories, and refuse tampe
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-bench: $(READY) ## measure a repository of a million targets
+BENCH ?= 100000 1000000
+
+bench: $(READY) ## measure how long it takes to publish very many targets, and one more
 	$(BIN)/python benchmarks/repository.py $(BENCH)
 
 interop: $(READY) ## let the reference client follow a repository

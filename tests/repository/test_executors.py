@@ -14,7 +14,7 @@ from repository.world import World
 
 from tuf.repository import AddTarget, ManagedRepository, SetBins
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "repository_scale.py"
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "repository.py"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from repository.test_crash import concurrently
+from repository.test_publishers import concurrently
 from repository.world import World, open_store, s3_server
 
 from tuf.api.exceptions import LengthOrHashMismatchError, StorageError

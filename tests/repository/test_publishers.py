@@ -1,4 +1,4 @@
-"""Publications that die, and publications at the same time."""
+"""Publications at the same time, and replacements of lost keys that die half way."""
 
 import os
 import shutil
@@ -17,62 +17,12 @@ from tuf.api.metadata import Metadata, Snapshot, Timestamp
 from tuf.repository import (
     AddKey,
     AddTarget,
-    ClearTargets,
-    Delegate,
     DirectoryStore,
-    RemoveTarget,
-    Renew,
     RevokeKey,
     RotateKey,
     SetBins,
-    SetThreshold,
-    Undelegate,
 )
 from tuf.repository.changes import Change
-
-BASE = {"t/1": b"1", "p/1": b"1", "q/1": None}
-
-
-def prepared(world: World) -> None:
-    """Two roles below targets, one of them with bins; timestamp has two keys."""
-    keys = (world.key("online"),)
-    world.publish(
-        Delegate("p", keys, paths=("p/*",)),
-        Delegate("q", keys, paths=("q/*",)),
-        SetBins(1, keys, role="q"),
-        AddKey("timestamp", world.key("second")),
-        AddTarget("t/1", data=b"1"),
-        AddTarget("p/1", data=b"1", role="p"),
-    )
-    world.key("new")
-
-
-def rotate(world: World, role: str, delegator: str = "targets") -> Change:
-    old = world.key("root" if role == "root" else "online").keyid
-    return RotateKey(role, old, world.key("new"), delegator)
-
-
-CHANGES: dict[str, Callable[[World], Change]] = {
-    "add": lambda _: AddTarget("t/2", data=b"2"),
-    "replace": lambda _: AddTarget("t/1", data=b"1", custom={"a": 1}),
-    "add-in-bin": lambda _: AddTarget("q/1", data=b"1", role="q"),
-    "remove": lambda _: RemoveTarget("t/1"),
-    "clear": lambda _: ClearTargets("p"),
-    "delegate": lambda w: Delegate("n", (w.key("new"),), paths=("n/*",)),
-    "undelegate": lambda _: Undelegate("p"),
-    "bins": lambda _: SetBins(2, role="q"),
-    "rotate-root": lambda w: rotate(w, "root"),
-    "rotate-timestamp": lambda w: rotate(w, "timestamp"),
-    "rotate-snapshot": lambda w: rotate(w, "snapshot"),
-    "rotate-targets": lambda w: rotate(w, "targets"),
-    "rotate-p": lambda w: rotate(w, "p"),
-    "rotate-bins": lambda w: rotate(w, "bins", "q"),
-    "add-key": lambda w: AddKey("snapshot", w.key("new")),
-    "revoke-key": lambda w: RevokeKey("timestamp", w.key("online").keyid),
-    "threshold": lambda _: SetThreshold("timestamp", 2),
-    "renew": lambda _: Renew("p"),
-    "renew-timestamp": lambda _: Renew("timestamp"),
-}
 
 
 def lost(world: World, role: str) -> Change:
@@ -144,47 +94,6 @@ def die_at(number: int, action: Callable[[], object]) -> bool:
     killed = os.WIFSIGNALED(status)
     assert killed or os.WEXITSTATUS(status) == 0
     return killed
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("kind", CHANGES)
-def test_killed_at_every_write(world: World, kind: str) -> None:
-    prepared(world)
-    world.check(BASE)
-    change = CHANGES[kind](world)
-    repo, client = world.directory / "repo", world.directory / "client"
-    shutil.copytree(repo, world.directory / "base")
-    shutil.copytree(client, world.directory / "base-client")
-    killed = True
-    number = 0
-    while killed:
-        number += 1
-        for path, base in ((repo, "base"), (client, "base-client")):
-            shutil.rmtree(path)
-            shutil.copytree(world.directory / base, path)
-
-        killed = die_at(number, lambda: world.publish(change))
-
-        world.check({})
-        world.publish(change)
-        assert not world.publish(change) or kind.startswith("renew")
-        world.check(wanted(kind))
-        errors = [f for f in world.repository.audit() if f.severity == "error"]
-        assert errors == []
-    assert number > 1
-
-
-def wanted(kind: str) -> dict[str, bytes | None]:
-    """The targets after a change."""
-    gone: dict[str, dict[str, bytes | None]] = {
-        "add": {"t/2": b"2"},
-        "add-in-bin": {"q/1": b"1"},
-        "remove": {"t/1": None},
-        "clear": {"p/1": None},
-        "undelegate": {"p/1": None},
-    }
-    return {**BASE, **gone.get(kind, {})}
 
 
 def test_four_processes_lose_nothing(world: World) -> None:
