@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +106,10 @@ def concurrently(world: World, url: object, at_once: int) -> None:
     """Four processes publish a hundred targets each, so many at once."""
     names = ["a", "b", "c", "d"]
     command = [sys.executable, "-W", "error", publisher.__file__, str(world.directory), str(url)]
-    processes = [subprocess.Popen([*command, name, "100", str(at_once)]) for name in names]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen([*command, name, "100", str(at_once)], env=environment) for name in names
+    ]
     assert [process.wait(120) for process in processes] == [0] * 4
     world.check({f"{name}/{n}": f"{name} {n}".encode() for name in names for n in (0, 50, 99)})
     state = world.repository.state()
