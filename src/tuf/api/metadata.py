@@ -7,7 +7,6 @@ parts.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import Any, Generic, TypeVar, cast
 
@@ -62,8 +61,6 @@ __all__ = [
     "UnsignedMetadataError",
     "VerificationResult",
 ]
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T", "Root", "Timestamp", "Snapshot", "Targets")
 
